@@ -1,0 +1,38 @@
+# Two commands matter: `make demo` (the main job, on real data that comes with the program) and
+# `make test`. Both install what is missing first. Everything is built with one cargo profile,
+# because RocksDB takes minutes to compile and does so once per profile.
+
+CARGO := cargo
+FLAGS := --release --locked
+DEMO  := demo-output
+
+# The photo data sets carry no licence to redistribute: tests read them when they are at hand.
+ifneq ($(wildcard ../shared/data/README.md),)
+export TWINBIT_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test check setup format bench install
+
+demo: setup
+	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
+
+test: setup
+	$(CARGO) test $(FLAGS) --workspace
+
+check: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --workspace --no-deps
+	$(CARGO) test $(FLAGS) --workspace --test structure
+
+bench: setup
+	$(CARGO) bench --locked -p twinbit-bench
+
+install: setup
+	$(CARGO) install --locked --path engine/cli
+
+format:
+	$(CARGO) fmt --all
+
+setup:
+	@.ci/setup

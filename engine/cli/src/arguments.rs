@@ -1,0 +1,91 @@
+//! The command line as a whole: global options and the list of commands.
+
+use clap::{Args, Parser, Subcommand};
+use twinbit::Device;
+
+use crate::commands::{
+    collections, completions, create, delete, doctor, drop, eval, field, get, ingest, list, rename, search, set,
+    stats, train, verify,
+};
+
+/// An embedded database for image-text pairs: short binary codes, exact search across both.
+///
+/// DB is a folder. Results go to standard output, as JSON Lines with --json; progress and warnings
+/// go to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "twinbit", version, propagate_version = false, arg_required_else_help = true)]
+#[command(after_help = "Try it, no data needed:\n  twinbit demo")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args)]
+pub struct Global {
+    /// Collection to work on; needed only when the database has more than one
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub collection: Option<String>,
+    /// Threads to use; 0 takes one a processor
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, help_heading = "Global options")]
+    pub threads: usize,
+    /// What to compute on: auto, cpu, cuda or cuda:N
+    #[arg(long, global = true, default_value = "auto", help_heading = "Global options")]
+    pub device: Device,
+    /// Print results as JSON Lines
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Print results only: no progress, no remarks
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// Print what happens inside to standard error
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show the whole path on real data: train, store, search both ways, measure
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Arguments),
+    /// Create a collection, and its database when there is none
+    Create(create::Arguments),
+    /// Train the two networks and install them
+    Train(train::Arguments),
+    /// Store pairs from arrays, codes, folders, tables or shards
+    Ingest(ingest::Arguments),
+    /// Find the nearest records to a text, a picture, features, codes or a record
+    Search(search::Arguments),
+    /// Print records
+    Get(get::Arguments),
+    /// Delete records, by id or by a filter
+    Delete(delete::Arguments),
+    /// Change fields of a record; image, text and codes stay
+    Set(set::Arguments),
+    /// Page through the records, oldest write first
+    List(list::Arguments),
+    /// Measure retrieval both ways with labeled queries
+    Eval(eval::Arguments),
+    /// List the collections of a database
+    Collections(collections::Arguments),
+    /// Remove a collection and everything in it
+    Drop(drop::Arguments),
+    /// Give a collection another name
+    Rename(rename::Arguments),
+    /// Change the declared fields
+    #[command(subcommand)]
+    Field(field::Action),
+    /// Print sizes and counts
+    Stats(stats::Arguments),
+    /// Compare everything on disk with its checksums
+    Verify(verify::Arguments),
+    /// Show what this machine offers and what would be used of it
+    Doctor(doctor::Arguments),
+    /// Print the completion script of a shell
+    Completions(completions::Arguments),
+}

@@ -1,0 +1,234 @@
+//! `twinbit ingest`.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use twinbit::{
+    Array, ArraySource, CodeSource, Collection, FolderSource, Ingest, IngestObserver, IngestOutcome, IngestProgress,
+    IngestReport, Modality, OnError, PairsSource, WebDatasetSource,
+};
+
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::output::count;
+use crate::session::Session;
+
+/// Arguments of `ingest`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  A folder of pictures with same-named .txt files, each line a caption:
+    twinbit ingest photos.db my-photos
+  A list with the columns id, image, text and fields:
+    twinbit ingest photos.db pairs.jsonl
+  WebDataset shards:
+    twinbit ingest photos.db images-00.tar images-01.tar
+  Features in arrays:
+    twinbit ingest features.db --image image.npy --text tags.npz:tags --ids ids.txt --fields meta.jsonl
+  Ready-made codes:
+    twinbit ingest codes.db --codes image=image-codes.npy --codes text=text-codes.npy")]
+pub struct Arguments {
+    /// Folder of the database
+    #[arg(value_name = "DB")]
+    db: PathBuf,
+    /// Folders, .jsonl lists or .tar shards
+    #[arg(value_name = "SOURCE", required_unless_present_any = ["image", "text", "codes"])]
+    sources: Vec<PathBuf>,
+    /// Image features: rows of float16, float32 or uint8
+    #[arg(long, value_name = "X.npy", conflicts_with_all = ["sources", "codes"])]
+    image: Option<PathBuf>,
+    /// Text features, row by row the partners of the image features
+    #[arg(long, value_name = "Y.npy", conflicts_with_all = ["sources", "codes"])]
+    text: Option<PathBuf>,
+    /// Ready-made codes, uint8 rows in the order of numpy.packbits; once for each modality
+    #[arg(long, value_name = "image|text=C.npy", conflicts_with = "sources")]
+    codes: Vec<String>,
+    /// Ids of the rows of arrays, one a line
+    #[arg(long, value_name = "IDS.txt", conflicts_with = "sources")]
+    ids: Option<PathBuf>,
+    /// Fields of the rows of arrays, one JSON object a line
+    #[arg(long, value_name = "META.jsonl", conflicts_with = "sources")]
+    fields: Option<PathBuf>,
+    /// Kind of the sources, where their names do not tell
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Records that are read and encoded at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    batch: usize,
+    /// What to do with a record that cannot be taken in; skipped ones are listed in a file
+    #[arg(long, value_enum, default_value_t = WhenWrong::Stop)]
+    on_error: WhenWrong,
+    /// Where skipped records are listed with the reason
+    #[arg(long, value_name = "FILE", default_value = "skipped.jsonl")]
+    skipped: PathBuf,
+    /// Replaces records whose id is there already
+    #[arg(long)]
+    upsert: bool,
+    /// Reads from the start even when an earlier run got further
+    #[arg(long)]
+    from_start: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Pictures with same-named texts
+    Folder,
+    /// One JSON object a line
+    Pairs,
+    /// WebDataset shards
+    Webdataset,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WhenWrong {
+    Stop,
+    Skip,
+}
+
+/// Takes records in.
+pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    let database = session.open(&arguments.db)?;
+    let collection = session.collection(&database)?;
+    let runs = runs(arguments, &collection)?;
+    let several = runs.len() > 1;
+    for (name, run) in runs {
+        let mut watch = Watch { bar: session.progress.counter("ingesting"), known: false };
+        let run = run.batch(arguments.batch).upsert(arguments.upsert).from_start(arguments.from_start);
+        let run = match arguments.on_error {
+            WhenWrong::Stop => run.on_error(OnError::Stop),
+            WhenWrong::Skip => run.on_error(OnError::Skip).skipped_file(&arguments.skipped),
+        };
+        let report = run.observer(&mut watch).run();
+        watch.bar.finish_and_clear();
+        tell(&report?, several.then_some(name.as_str()), arguments, session)?;
+    }
+    Ok(())
+}
+
+/// The runs that the arguments ask for, each with its name.
+fn runs<'a>(arguments: &Arguments, collection: &Collection) -> Result<Vec<(String, Ingest<'a>)>> {
+    if !arguments.codes.is_empty() {
+        let mut source = CodeSource::new();
+        for codes in &arguments.codes {
+            let (modality, path) = named_array(codes)?;
+            source = source.codes(modality, Array::open(path)?);
+        }
+        if let Some(path) = &arguments.ids {
+            source = source.ids(path);
+        }
+        if let Some(path) = &arguments.fields {
+            source = source.fields(path);
+        }
+        return Ok(vec![("codes".to_owned(), collection.ingest(source))]);
+    }
+    if arguments.sources.is_empty() {
+        let mut source = ArraySource::new();
+        if let Some(path) = &arguments.image {
+            source = source.image(Array::open(path)?);
+        }
+        if let Some(path) = &arguments.text {
+            source = source.text(Array::open(path)?);
+        }
+        if let Some(path) = &arguments.ids {
+            source = source.ids(path);
+        }
+        if let Some(path) = &arguments.fields {
+            source = source.fields(path);
+        }
+        return Ok(vec![("arrays".to_owned(), collection.ingest(source))]);
+    }
+    let mut runs = Vec::new();
+    let mut shards = Vec::new();
+    for path in &arguments.sources {
+        let name = path.display().to_string();
+        match kind(path, arguments.format)? {
+            Format::Folder => {
+                let folder = FolderSource::open(path).map_err(twinbit::Error::from)?;
+                runs.push((name, collection.ingest(folder)));
+            }
+            Format::Pairs => runs.push((name, collection.ingest(PairsSource::new(path)))),
+            Format::Webdataset => shards.push(path.clone()),
+        }
+    }
+    if !shards.is_empty() {
+        runs.push(("shards".to_owned(), collection.ingest(WebDatasetSource::new(shards))));
+    }
+    Ok(runs)
+}
+
+/// `image=codes.npy` in its parts.
+fn named_array(text: &str) -> Result<(Modality, &Path)> {
+    let parts = text.split_once('=').and_then(|(name, path)| Some((name.parse().ok()?, Path::new(path))));
+    parts.ok_or_else(|| Failure::usage(format!("\"{text}\": codes are given as image=FILE.npy or text=FILE.npy")))
+}
+
+/// What a source is, by its name.
+fn kind(path: &Path, format: Option<Format>) -> Result<Format> {
+    if let Some(format) = format {
+        return Ok(format);
+    }
+    if path.is_dir() {
+        return Ok(Format::Folder);
+    }
+    if !path.exists() {
+        return Err(Failure::new(format!("{}: there is no such file or folder", path.display())));
+    }
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("jsonl" | "ndjson") => Ok(Format::Pairs),
+        Some("tar") => Ok(Format::Webdataset),
+        Some("npy" | "npz") => Err(Failure::usage(format!(
+            "{}: say what the array holds, with --image, --text or --codes",
+            path.display()
+        ))),
+        _ => Err(Failure::new(format!(
+            "{}: this is no folder, .jsonl list or .tar shard; --format tells the kind when the name does not",
+            path.display()
+        ))),
+    }
+}
+
+fn tell(report: &IngestReport, source: Option<&str>, arguments: &Arguments, session: &Session) -> Result {
+    let output = session.output;
+    if output.is_json() {
+        output.object(report)?;
+    } else if report.outcome == IngestOutcome::AlreadyComplete {
+        output.say("this source was ingested to its end before; --from-start reads it again")?;
+    } else {
+        let source = source.map(|name| format!("{name}: ")).unwrap_or_default();
+        let skipped = match report.skipped {
+            0 => String::new(),
+            number => format!(", {} skipped: see {}", count(number), arguments.skipped.display()),
+        };
+        output.say(format!(
+            "{source}{} records in {:.1} s, {:.0} a second{skipped}",
+            count(report.ingested),
+            report.seconds,
+            report.records_per_second
+        ))?;
+    }
+    match report.outcome {
+        IngestOutcome::Interrupted => Err(Failure::new(format!(
+            "interrupted; {} records of this run are stored, and the same command goes on from there",
+            count(report.ingested)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A bar, once it is known how much there is to do.
+struct Watch {
+    bar: ProgressBar,
+    known: bool,
+}
+
+impl IngestObserver for Watch {
+    fn on_progress(&mut self, progress: &IngestProgress) -> ControlFlow<()> {
+        if let (Some(total), false) = (progress.total, self.known) {
+            crate::progress::make_bar(&self.bar, total);
+            self.known = true;
+        }
+        self.bar.set_position(progress.items);
+        interrupt::flow()
+    }
+}

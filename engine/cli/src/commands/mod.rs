@@ -1,0 +1,48 @@
+//! One module a command: its arguments and what it does.
+
+pub mod collections;
+pub mod completions;
+pub mod create;
+pub mod delete;
+pub mod doctor;
+pub mod drop;
+pub mod eval;
+pub mod field;
+pub mod get;
+pub mod ingest;
+pub mod list;
+pub mod rename;
+pub mod search;
+pub mod set;
+pub mod stats;
+pub mod train;
+pub mod verify;
+
+use crate::arguments::Command;
+use crate::failure::Result;
+use crate::session::Session;
+
+/// Runs a command.
+pub fn run(command: Command, session: &Session) -> Result {
+    match command {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => crate::demo::run(&arguments, session),
+        Command::Create(arguments) => create::run(&arguments, session),
+        Command::Train(arguments) => train::run(&arguments, session),
+        Command::Ingest(arguments) => ingest::run(&arguments, session),
+        Command::Search(arguments) => search::run(&arguments, session),
+        Command::Get(arguments) => get::run(&arguments, session),
+        Command::Delete(arguments) => delete::run(&arguments, session),
+        Command::Set(arguments) => set::run(&arguments, session),
+        Command::List(arguments) => list::run(&arguments, session),
+        Command::Eval(arguments) => eval::run(&arguments, session),
+        Command::Collections(arguments) => collections::run(&arguments, session),
+        Command::Drop(arguments) => drop::run(&arguments, session),
+        Command::Rename(arguments) => rename::run(&arguments, session),
+        Command::Field(action) => field::run(&action, session),
+        Command::Stats(arguments) => stats::run(&arguments, session),
+        Command::Verify(arguments) => verify::run(&arguments, session),
+        Command::Doctor(arguments) => doctor::run(&arguments, session),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

@@ -1,0 +1,190 @@
+//! Hyper-parameters on the command line, in our spelling and in that of the reference code.
+
+use clap::{Args, ValueEnum};
+use twinbit::{CodeBits, Optimizer, Schedule, TrainConfig};
+
+use crate::failure::{Failure, Result};
+
+/// Hyper-parameters; what is not given keeps the preset's value. The hidden aliases are the option
+/// names of the authors' code, so that its published commands can be pasted.
+#[derive(Args)]
+#[command(next_help_heading = "Hyper-parameters")]
+pub struct Hyper {
+    /// Settings to start from: default, or paper (hidden width 8192)
+    #[arg(long, value_enum, default_value_t = Preset::Default)]
+    preset: Preset,
+    /// Bits of a code; must be those of the collection
+    #[arg(long, alias = "bit", value_name = "N")]
+    bits: Option<usize>,
+    /// Width of the hidden layers
+    #[arg(long, value_name = "N")]
+    hidden: Option<usize>,
+    /// Linear layers of the image network and of the text network
+    #[arg(long, aliases = ["num_hiden_layers", "num_hidden_layers"], num_args = 2, value_names = ["IMAGE", "TEXT"])]
+    layers: Option<Vec<usize>>,
+    /// Weight of the contrastive loss; the ranking loss gets the rest
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    alpha: Option<f64>,
+    /// Margin of the ranking loss
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    margin: Option<f64>,
+    /// How far easy negatives are pushed down in the ranking loss
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    shift: Option<f64>,
+    /// Temperature of the contrastive loss
+    #[arg(long, alias = "T", value_name = "X", allow_negative_numbers = true)]
+    temperature: Option<f64>,
+    /// Momentum of the memory bank
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    momentum: Option<f64>,
+    /// Negatives drawn for each pair
+    #[arg(long, alias = "K", value_name = "N")]
+    negatives: Option<usize>,
+    /// Epochs at the start whose keys come from the batch
+    #[arg(long, alias = "warmup_epoch", value_name = "N")]
+    warmup: Option<u32>,
+    /// Epochs in all
+    #[arg(long, alias = "max_epochs", value_name = "N")]
+    epochs: Option<u32>,
+    /// Pairs of a batch
+    #[arg(long, alias = "train_batch_size", value_name = "N")]
+    batch: Option<usize>,
+    /// Learning rate
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// Weight decay
+    #[arg(long, alias = "wd", value_name = "X", allow_negative_numbers = true)]
+    weight_decay: Option<f64>,
+    /// Largest norm of all gradients together
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    clip: Option<f64>,
+    /// How gradients change the weights
+    #[arg(long, value_enum, ignore_case = true)]
+    optimizer: Option<OptimizerName>,
+    /// How the learning rate changes over the epochs
+    #[arg(long, alias = "ls", value_enum, ignore_case = true)]
+    schedule: Option<ScheduleName>,
+    /// Decides every random draw
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Preset {
+    Default,
+    Paper,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OptimizerName {
+    Adam,
+    Sgd,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScheduleName {
+    /// A tenth from epochs 31, 61, 91 and 121 on
+    #[value(alias = "linear")]
+    Step,
+    /// Half a cosine down to zero
+    #[value(alias = "cos")]
+    Cosine,
+}
+
+impl Hyper {
+    /// The configuration for a collection of this code length.
+    pub fn config(&self, bits: CodeBits) -> Result<TrainConfig> {
+        if let Some(given) = self.bits.filter(|given| *given != bits.bits()) {
+            return Err(Failure::new(format!(
+                "--bits {given}: the collection's codes have {} bits, and a model must have the same",
+                bits.bits()
+            )));
+        }
+        let mut config = match self.preset {
+            Preset::Default => TrainConfig { bits, ..TrainConfig::default() },
+            Preset::Paper => TrainConfig::paper(bits),
+        };
+        put(&mut config.hidden, self.hidden);
+        if let Some(&[image, text]) = self.layers.as_deref() {
+            (config.image_layers, config.text_layers) = (image, text);
+        }
+        put(&mut config.alpha, self.alpha);
+        put(&mut config.margin, self.margin);
+        put(&mut config.shift, self.shift);
+        put(&mut config.temperature, self.temperature);
+        put(&mut config.momentum, self.momentum);
+        put(&mut config.negatives, self.negatives);
+        put(&mut config.warmup_epochs, self.warmup);
+        put(&mut config.epochs, self.epochs);
+        put(&mut config.batch, self.batch);
+        put(&mut config.learning_rate, self.lr);
+        put(&mut config.weight_decay, self.weight_decay);
+        put(&mut config.clip_norm, self.clip);
+        put(&mut config.seed, self.seed);
+        let optimizer = |name| match name {
+            OptimizerName::Adam => Optimizer::Adam,
+            OptimizerName::Sgd => Optimizer::Sgd,
+        };
+        put(&mut config.optimizer, self.optimizer.map(optimizer));
+        let schedule = |name| match name {
+            ScheduleName::Step => Schedule::Step,
+            ScheduleName::Cosine => Schedule::Cosine,
+        };
+        put(&mut config.schedule, self.schedule.map(schedule));
+        config.validate().map_err(twinbit::Error::from)?;
+        Ok(config)
+    }
+}
+
+fn put<T>(place: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *place = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        hyper: Hyper,
+    }
+
+    fn config(line: &str) -> Result<TrainConfig> {
+        Line::try_parse_from(std::iter::once("train").chain(line.split_whitespace())).unwrap().hyper.config(CodeBits::B128)
+    }
+
+    #[test]
+    fn the_published_command_is_understood() {
+        let reference = config(
+            "--bit 128 --alpha 0.7 --num_hiden_layers 3 2 --margin 0.2 --max_epochs 20 --train_batch_size 256 \
+             --shift 0.1 --lr 0.0001 --optimizer Adam --warmup_epoch 1 --K 4096 --T 0.9 --wd 1e-6 --ls linear --momentum 0.4",
+        );
+        assert_eq!(reference.unwrap(), TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() });
+    }
+
+    #[test]
+    fn both_spellings_mean_the_same() {
+        let ours = "--layers 2 1 --epochs 3 --batch 64 --warmup 2 --negatives 100 --temperature 0.5 --weight-decay 0.1 \
+                    --schedule cosine --optimizer sgd";
+        let theirs = "--num_hiden_layers 2 1 --max_epochs 3 --train_batch_size 64 --warmup_epoch 2 --K 100 --T 0.5 --wd 0.1 \
+                      --ls cos --optimizer SGD";
+        assert_eq!(config(ours).unwrap(), config(theirs).unwrap());
+    }
+
+    #[test]
+    fn the_paper_is_a_start_that_can_be_changed() {
+        let paper = config("--preset paper --epochs 5").unwrap();
+        assert_eq!((paper.hidden, paper.epochs), (8192, 5));
+    }
+
+    #[test]
+    fn other_bits_and_values_out_of_range_are_refused() {
+        assert!(config("--bits 64").unwrap_err().to_string().contains("128 bits"));
+        assert!(matches!(config("--alpha 1.5"), Err(Failure::Failed(_))));
+        assert!(matches!(config("--alpha -1"), Err(Failure::Failed(_))));
+    }
+}

@@ -1,0 +1,211 @@
+//! `twinbit train`.
+
+mod hyper;
+mod split;
+mod watch;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use twinbit::{Array, ArrayPairs, CodesBuf, Collection, Modality, Model, Outcome, Scores};
+
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::output::count;
+use crate::session::Session;
+pub use hyper::Hyper;
+pub use split::LabelMatrix;
+use split::{Split, SplitArguments};
+use watch::{Trouble, Watch, scores_line};
+
+/// Rows that are read and encoded at once.
+const ROWS_A_BLOCK: usize = 4096;
+
+/// Arguments of `train`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  On what the collection holds:
+    twinbit train photos.db --epochs 20
+  On arrays, with a test on held-out rows:
+    twinbit train features.db --image image.npy --text tags.npz:tags --label labels.npy --test 2000 \\
+      --alpha 0.7 --layers 3 2 --save model.safetensors")]
+pub struct Arguments {
+    /// Folder of the database
+    #[arg(value_name = "DB")]
+    db: PathBuf,
+    /// Image features to train on instead of what the collection holds
+    #[arg(long, value_name = "X.npy", requires = "text")]
+    image: Option<PathBuf>,
+    /// Text features, row by row the partners of the image features
+    #[arg(long, value_name = "Y.npy", requires = "image")]
+    text: Option<PathBuf>,
+    /// Training method
+    #[arg(long, value_enum, default_value_t = Method::Ucch)]
+    method: Method,
+    /// Writes the model to this file
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Leaves the collection's model as it is
+    #[arg(long)]
+    no_install: bool,
+    /// Labels and test rows
+    #[command(flatten)]
+    split: SplitArguments,
+    /// Hyper-parameters
+    #[command(flatten)]
+    hyper: Hyper,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    /// Unsupervised contrastive cross-modal hashing
+    Ucch,
+}
+
+/// The last line of `train --json`.
+#[derive(Serialize)]
+struct Finished {
+    best_epoch: u32,
+    model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<Scores>,
+    installed: bool,
+}
+
+/// Trains a model and installs it.
+pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    let Method::Ucch = arguments.method;
+    let database = session.open(&arguments.db)?;
+    let collection = session.collection(&database)?;
+    let config = arguments.hyper.config(collection.schema()?.bits())?;
+    let trouble = Trouble::default();
+    let watch = Watch::new(session, config.epochs, &trouble);
+    let trainer = collection.trainer().config(config).observer(watch);
+    let (outcome, test) = match (&arguments.image, &arguments.text) {
+        (Some(image), Some(text)) => {
+            let arrays = Arrays::open(image, text, &arguments.split)?;
+            let trainer = match &arrays.labels {
+                Some(labels) => trainer.labels(labels.of(&arrays.split.training)?),
+                None => trainer,
+            };
+            let outcome = finished(trainer.fit_source(&arrays.training()?), &trouble)?;
+            let test = arrays.test(&outcome.model, session)?;
+            (outcome, test)
+        }
+        _ => {
+            let snapshot = collection.snapshot()?;
+            let trainer = match &arguments.split.label {
+                Some(path) => trainer.labels(LabelMatrix::open(path, snapshot.pair_ids()?.len())?.all()?),
+                None => trainer,
+            };
+            (finished(trainer.fit(&snapshot), &trouble)?, None)
+        }
+    };
+    if let Some(scores) = &test {
+        session.output.say(scores_line("Test", scores))?;
+    }
+    if let Some(path) = &arguments.save {
+        std::fs::write(path, outcome.model.to_bytes()).map_err(|error| Failure::file(path, "write the model", &error))?;
+        session.output.say(format!("model written to {}", path.display()))?;
+    }
+    if !arguments.no_install {
+        install(&collection, &outcome.model, session)?;
+    }
+    report(&outcome, test, !arguments.no_install, session)
+}
+
+fn finished(outcome: twinbit::Result<Outcome>, trouble: &Trouble) -> Result<Outcome> {
+    match (outcome, trouble.take()) {
+        (Ok(outcome), _) => Ok(outcome),
+        (Err(_), Some(failure)) => Err(failure),
+        (Err(_), None) if interrupt::requested() => {
+            Err(Failure::new("training was interrupted; the collection keeps the model it had"))
+        }
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+/// Installs a model under a bar.
+pub fn install(collection: &Collection, model: &Model, session: &Session) -> Result {
+    let bar = session.progress.bar("installing", 0);
+    let installed = collection.install_with(model, |done, all| -> ControlFlow<()> {
+        bar.set_length(all);
+        bar.set_position(done);
+        interrupt::flow()
+    });
+    bar.finish_and_clear();
+    match installed {
+        Err(_) if interrupt::requested() => {
+            Err(Failure::new("installing was interrupted; the collection keeps the model it had"))
+        }
+        other => Ok(other?),
+    }
+}
+
+fn report(outcome: &Outcome, test: Option<Scores>, installed: bool, session: &Session) -> Result {
+    let model = outcome.model.id().to_string();
+    if session.output.is_json() {
+        return session.output.object(&Finished { best_epoch: outcome.best_epoch, model, test, installed });
+    }
+    let place = if installed { "installed" } else { "not installed" };
+    session.output.say(format!(
+        "trained on {} pairs; model {model} of epoch {} {place}",
+        count(outcome.training_pairs as u64),
+        outcome.best_epoch
+    ))
+}
+
+/// The arrays given on the command line.
+struct Arrays {
+    paths: [PathBuf; 2],
+    split: Split,
+    labels: Option<LabelMatrix>,
+}
+
+impl Arrays {
+    fn open(image: &Path, text: &Path, split: &SplitArguments) -> Result<Self> {
+        let rows = Array::open(image)?.rows();
+        let labels = split.label.as_deref().map(|path| LabelMatrix::open(path, rows)).transpose()?;
+        Ok(Self { paths: [image.to_path_buf(), text.to_path_buf()], split: split.divide(rows)?, labels })
+    }
+
+    fn training(&self) -> Result<ArrayPairs> {
+        let [image, text] = &self.paths;
+        Ok(ArrayPairs::new(Array::open(image)?, Array::open(text)?)?.rows(self.split.training.clone())?)
+    }
+
+    /// Scores of the test rows against the training rows, when there are labels and test rows.
+    fn test(&self, model: &Model, session: &Session) -> Result<Option<Scores>> {
+        let Some(labels) = self.labels.as_ref().filter(|_| !self.split.queries.is_empty()) else {
+            return Ok(None);
+        };
+        let spinner = session.progress.spinner("testing");
+        let (query_labels, database_labels) = (labels.of(&self.split.queries)?, labels.of(&self.split.training)?);
+        let score = |from: Modality| {
+            let queries = self.encode(model, from, &self.split.queries)?;
+            let database = self.encode(model, from.other(), &self.split.training)?;
+            twinbit::mean_average_precision(queries.as_codes(), &query_labels, database.as_codes(), &database_labels)
+                .map_err(|error| Failure::from(twinbit::Error::from(error)))
+        };
+        let scores = Scores { image_to_text: score(Modality::Image)?, text_to_image: score(Modality::Text)? };
+        spinner.finish_and_clear();
+        Ok(Some(scores))
+    }
+
+    fn encode(&self, model: &Model, modality: Modality, rows: &[u32]) -> Result<CodesBuf> {
+        let array = Array::open(&self.paths[modality.index()])?;
+        let mut codes = CodesBuf::new(model.spec().bits);
+        let mut values = Vec::new();
+        for block in rows.chunks(ROWS_A_BLOCK) {
+            values.resize(block.len() * array.width(), 0.0);
+            for (&row, values) in block.iter().zip(values.chunks_exact_mut(array.width())) {
+                array.read_rows_f32(row as usize..row as usize + 1, values)?;
+            }
+            let encoded = model.encode(modality, &values).map_err(twinbit::Error::from)?;
+            codes.append(encoded.as_codes()).map_err(twinbit::Error::from)?;
+        }
+        Ok(codes)
+    }
+}

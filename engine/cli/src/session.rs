@@ -1,0 +1,85 @@
+//! What every command starts from: the global options, the output, and how databases are opened.
+
+use std::path::Path;
+
+use twinbit::{Collection, Database};
+
+use crate::arguments::Global;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// One run of the program.
+pub struct Session {
+    global: Global,
+    /// Standard output.
+    pub output: Output,
+    /// Bars on standard error.
+    pub progress: Progress,
+}
+
+impl Session {
+    /// A run with these options.
+    pub fn new(global: Global) -> Self {
+        match (global.verbose, global.quiet) {
+            (true, _) => crate::log::to_standard_error(tracing::Level::TRACE),
+            (false, false) => crate::log::to_standard_error(tracing::Level::WARN),
+            (false, true) => {}
+        }
+        let output = Output::new(global.json, global.quiet);
+        let progress = Progress::new(global.quiet);
+        Self { global, output, progress }
+    }
+
+    /// The collection named on the command line.
+    pub fn collection_name(&self) -> Option<&str> {
+        self.global.collection.as_deref()
+    }
+
+    /// Opens a database for writing.
+    ///
+    /// Only `create` makes one: elsewhere a mistyped path must not leave an empty database behind.
+    pub fn open(&self, path: &Path) -> Result<Database> {
+        must_exist(path)?;
+        self.open_or_create(path)
+    }
+
+    /// Opens a database for writing, creating it when there is none.
+    pub fn open_or_create(&self, path: &Path) -> Result<Database> {
+        Ok(Database::builder().threads(self.global.threads).device(self.global.device).open(path)?)
+    }
+
+    /// Opens a database for reading, beside a process that may be writing to it.
+    pub fn read(&self, path: &Path) -> Result<Database> {
+        must_exist(path)?;
+        Ok(Database::builder().threads(self.global.threads).device(self.global.device).open_read_only(path)?)
+    }
+
+    /// The collection named, or the only one.
+    pub fn collection(&self, database: &Database) -> Result<Collection> {
+        let collection = match self.collection_name() {
+            Some(name) => database.collection(name),
+            None => database.only_collection(),
+        };
+        collection.map_err(|error| match error {
+            twinbit::Error::WhichCollection { names } if names.is_empty() => Failure::new(format!(
+                "{}: there is no collection yet; make one with `twinbit create`",
+                database.path().display()
+            )),
+            twinbit::Error::WhichCollection { names } => Failure::new(format!(
+                "{}: which collection is meant? Name one with -c: {}",
+                database.path().display(),
+                names.join(", ")
+            )),
+            other => other.into(),
+        })
+    }
+}
+
+fn must_exist(path: &Path) -> Result {
+    if path.join("catalog").is_dir() {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Failure::new(format!("{path}: there is no database here; make one with `twinbit create {path} --bits 128`")))
+}

@@ -1,0 +1,185 @@
+//! Why an array cannot be read.
+
+use std::io;
+
+/// An array file that cannot be opened or read. Every variant names the file, as it was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArrayError {
+    /// The operating system refused.
+    #[error("cannot read {name}: {source}")]
+    Io {
+        /// The array.
+        name: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is of another kind.
+    #[error(
+        "{name} is no array file this version reads; it reads .npy files and, written FILE.npz:KEY, arrays in .npz \
+         archives (in Python: numpy.save or numpy.savez)"
+    )]
+    Kind {
+        /// The array.
+        name: String,
+    },
+    /// The archive has no such array.
+    #[error("{name} holds no array called {key:?}; it holds {}", listed(.keys))]
+    Key {
+        /// The archive.
+        name: String,
+        /// The key asked for.
+        key: String,
+        /// The keys there are.
+        keys: Vec<String>,
+    },
+    /// The archive holds several arrays, or none, and none was named.
+    #[error("{name} holds {}; say which one is meant, as FILE.npz:KEY", listed(.keys))]
+    WhichKey {
+        /// The archive.
+        name: String,
+        /// The keys there are.
+        keys: Vec<String>,
+    },
+    /// A key was given for a file that holds one array.
+    #[error("{name} holds one array and takes no key: leave out :{key}")]
+    NoKeys {
+        /// The file.
+        name: String,
+        /// The key given.
+        key: String,
+    },
+    /// The header is not as numpy writes it.
+    #[error("{name} has a damaged header: {reason}")]
+    Header {
+        /// The array.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The elements have a type this version does not read.
+    #[error(
+        "{name} holds elements of type {found}; readable are little-endian float16, float32, float64, int8, int32, \
+         int64, uint8 and bool (in Python: array.astype('float32'))"
+    )]
+    Elements {
+        /// The array.
+        name: String,
+        /// numpy's name of the type.
+        found: String,
+    },
+    /// The elements have a type that this use does not take.
+    #[error("{name} holds {found} elements, but {wanted} are needed")]
+    WrongElements {
+        /// The array.
+        name: String,
+        /// The element type.
+        found: &'static str,
+        /// What would be taken.
+        wanted: &'static str,
+    },
+    /// Columns are stored one after the other instead of rows.
+    #[error(
+        "{name} is stored column by column (Fortran order); save it row by row (in Python: numpy.ascontiguousarray)"
+    )]
+    FortranOrder {
+        /// The array.
+        name: String,
+    },
+    /// The array has a number of dimensions other than one or two.
+    #[error("{name} has {dimensions} dimensions; one (values) or two (rows, columns) can be read")]
+    Dimensions {
+        /// The array.
+        name: String,
+        /// How many it has.
+        dimensions: usize,
+    },
+    /// The rows have no columns.
+    #[error("{name} has rows of no values at all")]
+    NoColumns {
+        /// The array.
+        name: String,
+    },
+    /// The file ends before its last row.
+    #[error("{name} is cut off: its header announces {expected} bytes of data, there are {got}")]
+    Truncated {
+        /// The array.
+        name: String,
+        /// Bytes announced.
+        expected: u64,
+        /// Bytes there are.
+        got: u64,
+    },
+    /// More data than can be unpacked into memory or addressed.
+    #[error(
+        "{name} would take {bytes} bytes of memory, more than the {limit} allowed; save it uncompressed (numpy.save), then it is read in place"
+    )]
+    TooLarge {
+        /// The array.
+        name: String,
+        /// Bytes announced.
+        bytes: u128,
+        /// The limit.
+        limit: u64,
+    },
+    /// The archive cannot be read.
+    #[error("cannot read the archive {name}: {source}")]
+    Archive {
+        /// The archive.
+        name: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Rows were asked for that do not exist, or a buffer has the wrong length.
+    #[error(
+        "{name} has {rows} rows of {width} values; rows {start}..{end} do not fit a buffer of {buffer} values"
+    )]
+    Rows {
+        /// The array.
+        name: String,
+        /// Its rows.
+        rows: usize,
+        /// Its values in a row.
+        width: usize,
+        /// The first row asked for.
+        start: usize,
+        /// The row after the last.
+        end: usize,
+        /// Length of the buffer.
+        buffer: usize,
+    },
+    /// Two arrays that belong together have different numbers of rows.
+    #[error("{first} has {first_rows} rows, {second} has {second_rows}; they must have as many")]
+    RowsDiffer {
+        /// One array.
+        first: String,
+        /// Its rows.
+        first_rows: usize,
+        /// The other.
+        second: String,
+        /// Its rows.
+        second_rows: usize,
+    },
+    /// A value that does not fit what it is used for.
+    #[error("{name} holds at row {row}, column {column} a value that is not {wanted}")]
+    Value {
+        /// The array.
+        name: String,
+        /// Row, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// What the value should be.
+        wanted: &'static str,
+    },
+}
+
+fn listed(keys: &[String]) -> String {
+    const SHOWN: usize = 20;
+    if keys.is_empty() {
+        return "no arrays".to_owned();
+    }
+    let more = if keys.len() > SHOWN { ", ..." } else { "" };
+    let shown: Vec<&str> = keys.iter().take(SHOWN).map(String::as_str).collect();
+    format!("{}{more}", shown.join(", "))
+}

@@ -1,0 +1,17 @@
+//! Arrays in files: features, codes, labels and splits as numpy writes them.
+//!
+//! An [`Array`] is opened by name, tells its shape and type, and is read in blocks of rows, so that
+//! it may be larger than memory. `.npy` files and members of `.npz` archives that were stored
+//! without compression are read in place; compressed members are unpacked into memory, within a
+//! limit.
+
+mod array;
+mod error;
+mod npy;
+mod npz;
+mod pairs;
+
+pub use array::Array;
+pub use error::ArrayError;
+pub use npy::ElementType;
+pub use pairs::ArrayPairs;

@@ -1,0 +1,237 @@
+//! A collection: single writes that commit by themselves, and the doors to everything else.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use twinbit_storage::{CollectionId, CollectionView, FieldId};
+
+use crate::database::Database;
+use crate::encode::Encoder;
+use crate::entry::Entry;
+use crate::field::check_field_name;
+use crate::install;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::train::Trainer;
+use crate::writer::Writer;
+use crate::{Error, Field, Model, ModelId, Record, RecordId, Result, Schema, Value};
+
+/// A collection of records. Clones share it, and it may be used from any thread.
+#[derive(Clone)]
+pub struct Collection {
+    database: Database,
+    id: CollectionId,
+    /// The name it was opened under, for messages once it has been dropped.
+    opened_as: Arc<str>,
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Collection {
+    pub(crate) fn new(database: Database, id: CollectionId, name: &str) -> Self {
+        Self { database, id, opened_as: name.into() }
+    }
+
+    /// The name, also after a renaming.
+    pub fn name(&self) -> String {
+        self.view().map_or_else(|_| self.opened_as.to_string(), |view| view.info().name.clone())
+    }
+
+    /// The database it belongs to.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// What it holds, the fields added later included.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the collection was dropped.
+    pub fn schema(&self) -> Result<Schema> {
+        Ok(Schema::clone(&*self.shared_schema(&self.view()?)?))
+    }
+
+    /// The installed model, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the model's file is damaged.
+    pub fn model(&self) -> Result<Option<Model>> {
+        let model = self.view()?.info().model;
+        model.map(|id| self.database.model(ModelId::from_bytes(id.0))).transpose()
+    }
+
+    /// A view of what is committed now: cheap, never changes, never waits.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the collection was dropped.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let view = self.view()?;
+        let schema = self.shared_schema(&view)?;
+        Ok(Snapshot::new(self.clone(), view, schema))
+    }
+
+    /// The exclusive transaction: many changes, one commit. Single writes of other threads wait
+    /// until it is over.
+    ///
+    /// # Errors
+    /// [`Error::WriterBusy`] when there is one already.
+    pub fn writer(&self) -> Result<Writer> {
+        let transaction = self.database.store().writer(self.id)?;
+        // Only a writer switches models, so this one stays in force until the transaction ends.
+        let encoder = self.encoder(&self.view()?)?;
+        Ok(Writer::new(self.clone(), transaction, encoder))
+    }
+
+    /// Writes one record, replacing the one of the same id, and commits. Commits of several
+    /// threads share one write to disk.
+    ///
+    /// # Errors
+    /// Names the record and what does not fit the schema; then nothing was written.
+    pub fn put(&self, record: Record) -> Result<RecordId> {
+        loop {
+            let encoder = self.encoder(&self.view()?)?;
+            let prepared = encoder.prepare_one(&record, 0)?;
+            let model = encoder.stored_model();
+            let written = self.database.store().write_grouped(self.id, |transaction| {
+                // A model installed since the record was encoded: encode it again.
+                if transaction.model() != model {
+                    return Ok(None);
+                }
+                transaction.put(prepared.as_new_record()).map(Some)
+            })?;
+            if let Some(written) = written {
+                return Ok(written.id);
+            }
+        }
+    }
+
+    /// Deletes one record and commits. Says whether there was one.
+    ///
+    /// # Errors
+    /// When the commit fails.
+    pub fn delete(&self, id: impl Into<RecordId>) -> Result<bool> {
+        let id = id.into();
+        Ok(self.database.store().write_grouped(self.id, |transaction| transaction.delete(&id))?)
+    }
+
+    /// Changes fields of one record and commits; `None` removes a value. Image, text and codes stay.
+    /// Says whether there is such a record.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`], [`Error::FieldType`].
+    pub fn set<N: AsRef<str>>(
+        &self,
+        id: impl Into<RecordId>,
+        fields: impl IntoIterator<Item = (N, Option<Value>)>,
+    ) -> Result<bool> {
+        let id = id.into();
+        let fields = typed_fields(&*self.shared_schema(&self.view()?)?, fields)?;
+        Ok(self.database.store().write_grouped(self.id, |transaction| transaction.set(&id, &fields))?)
+    }
+
+    /// The record of this id, as committed now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get(&self, id: impl Into<RecordId>) -> Result<Option<Entry>> {
+        self.snapshot()?.get(id)
+    }
+
+    /// Declares another field; the records there are have no value of it.
+    ///
+    /// # Errors
+    /// [`Error::FieldName`] when the name is taken or cannot be one.
+    pub fn add_field(&self, name: &str, field: Field) -> Result<()> {
+        check_field_name(name)?;
+        if self.shared_schema(&self.view()?)?.resolve(name).is_ok() {
+            return Err(Error::FieldName { field: name.to_owned(), reason: "there is one already" });
+        }
+        Ok(self.database.store().add_field(self.id, field.spec(name))?)
+    }
+
+    /// Trains a pair of hash networks for this collection.
+    pub fn trainer(&self) -> Trainer<'_> {
+        Trainer::new(self)
+    }
+
+    /// Makes `model` the one that encodes records and queries: encodes what is stored, then switches
+    /// all of it at once. Searches and single writes go on under the old model meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] says what does not fit; [`Error::InputsNotKept`] when there are
+    /// records whose inputs are gone.
+    pub fn install(&self, model: &Model) -> Result<()> {
+        self.install_with(model, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// [`install`](Self::install) that tells how many rows are done out of how many, and ends with
+    /// [`Error::Cancelled`] and nothing changed when told to break.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install).
+    pub fn install_with(
+        &self,
+        model: &Model,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<()> {
+        install::install(self, model, &mut progress)
+    }
+
+    /// Sizes and counts.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the collection was dropped.
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::read(self)
+    }
+
+    /// How far the source of this name has been ingested, as told by
+    /// [`Writer::set_source_position`] in the last commit that named it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn source_position(&self, source: &str) -> Result<Option<String>> {
+        Ok(self.database.store().source_position(self.id, source)?)
+    }
+
+    pub(crate) fn id(&self) -> CollectionId {
+        self.id
+    }
+
+    /// The committed state of this collection.
+    pub(crate) fn view(&self) -> Result<CollectionView> {
+        self.database.store().view().collection(self.id).ok_or_else(|| self.gone())
+    }
+
+    pub(crate) fn shared_schema(&self, view: &CollectionView) -> Result<Arc<Schema>> {
+        self.database.schema(self.id, view.info())
+    }
+
+    /// What encodes inputs in this state of the collection.
+    pub(crate) fn encoder(&self, view: &CollectionView) -> Result<Encoder> {
+        let model = view.info().model.map(|id| ModelId::from_bytes(id.0));
+        Encoder::new(&self.database, self.shared_schema(view)?, &view.info().name, model)
+    }
+
+    fn gone(&self) -> Error {
+        Error::NotFound { name: self.opened_as.to_string() }
+    }
+}
+
+/// Field ids and values in the fields' types.
+pub(crate) fn typed_fields<N: AsRef<str>>(
+    schema: &Schema,
+    fields: impl IntoIterator<Item = (N, Option<Value>)>,
+) -> Result<Vec<(FieldId, Option<Value>)>> {
+    fields
+        .into_iter()
+        .map(|(name, value)| match value {
+            Some(value) => schema.typed(name.as_ref(), value).map(|(id, value)| (id, Some(value))),
+            None => schema.resolve(name.as_ref()).map(|(id, _)| (id, None)),
+        })
+        .collect()
+}

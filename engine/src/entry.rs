@@ -1,0 +1,149 @@
+//! A record as it is stored.
+
+use std::collections::BTreeMap;
+
+use twinbit_storage::{FieldId, StoredRecord, StoredText};
+
+use crate::field::OF;
+use crate::{Modality, RecordId, Schema, Value};
+
+/// Field values by name.
+pub type Fields = BTreeMap<String, Value>;
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    id: RecordId,
+    ordinal: u64,
+    present: [bool; 2],
+    image_features: Option<Vec<f32>>,
+    text_features: Option<Vec<f32>>,
+    text: Option<String>,
+    codes: [Option<Vec<u8>>; 2],
+    of: Option<RecordId>,
+    fields: Fields,
+}
+
+impl Entry {
+    pub(crate) fn new(record: StoredRecord, schema: &Schema) -> Self {
+        let features =
+            |values: Vec<half::f16>| values.into_iter().map(half::f16::to_f32).collect::<Vec<f32>>();
+        let (text, text_features) = match record.text {
+            Some(StoredText::Text(text)) => (Some(text), None),
+            Some(StoredText::Features(values)) => (None, Some(features(values))),
+            None => (None, None),
+        };
+        let (of, fields) = named(record.fields, schema);
+        Self {
+            id: record.id,
+            ordinal: record.ordinal,
+            present: record.present,
+            image_features: record.image.map(features),
+            text_features,
+            text,
+            codes: record.codes,
+            of,
+            fields,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    /// Its place in the order of writes; ties of distance are broken by it.
+    pub fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// Whether it has this modality.
+    pub fn has(&self, modality: Modality) -> bool {
+        let [image, text] = self.present;
+        match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        }
+    }
+
+    /// The kept features of a modality, as rounded to 16 bits when they came in.
+    pub fn features(&self, modality: Modality) -> Option<&[f32]> {
+        match modality {
+            Modality::Image => self.image_features.as_deref(),
+            Modality::Text => self.text_features.as_deref(),
+        }
+    }
+
+    /// The kept text.
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// The code of a modality, `bits / 8` bytes; `None` before there is a model.
+    pub fn code(&self, modality: Modality) -> Option<&[u8]> {
+        let [image, text] = &self.codes;
+        match modality {
+            Modality::Image => image.as_deref(),
+            Modality::Text => text.as_deref(),
+        }
+    }
+
+    /// The record whose further caption this is.
+    pub fn of(&self) -> Option<&RecordId> {
+        self.of.as_ref()
+    }
+
+    /// The fields that have a value, by name; `of` is not among them.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+}
+
+/// Splits stored fields into `of` and the named ones.
+pub(crate) fn named(fields: Vec<(FieldId, Value)>, schema: &Schema) -> (Option<RecordId>, Fields) {
+    let mut of = None;
+    let mut named = Fields::new();
+    for (id, value) in fields {
+        match (schema.field_name(id), value) {
+            (Some(OF), Value::U64(target)) => of = Some(RecordId::U64(target)),
+            (Some(OF), Value::Str(target)) => of = Some(RecordId::Str(target)),
+            (Some(name), value) => {
+                named.insert(name.to_owned(), value);
+            }
+            // A field added after this view of the schema was taken.
+            (None, _) => {}
+        }
+    }
+    (of, named)
+}
+
+/// A record found by a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    pub(crate) id: RecordId,
+    pub(crate) ordinal: u64,
+    pub(crate) distance: u32,
+    pub(crate) modality: Modality,
+}
+
+impl Hit {
+    /// Id of the record.
+    pub fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    /// The record's place in the order of writes; hits are ordered by (distance, ordinal).
+    pub fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// Hamming distance: how many bits of the codes differ.
+    pub fn distance(&self) -> u32 {
+        self.distance
+    }
+
+    /// The modality of the record whose code was found.
+    pub fn modality(&self) -> Modality {
+        self.modality
+    }
+}

@@ -1,0 +1,139 @@
+//! Installing a model: does it fit, and the codes of everything stored.
+
+use std::ops::ControlFlow;
+
+use half::f16;
+use rayon::prelude::*;
+use twinbit_kernels::CodesBuf;
+use twinbit_storage::Part;
+
+use crate::collection::Collection;
+use crate::encode::{Kept, encode_rows};
+use crate::{CodeBits, Error, Mismatch, Modality, Model, Result, Schema, TextKind};
+
+/// Rows encoded at once; a multiple of every block of the code layout, so that blocks are appended
+/// without moving bits.
+const ROWS_A_BLOCK: u32 = 1024;
+
+pub(crate) fn install(
+    collection: &Collection,
+    model: &Model,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<()> {
+    let view = collection.view()?;
+    let schema = collection.shared_schema(&view)?;
+    let name = view.info().name.clone();
+    if schema.has_external_codes() {
+        return Err(Error::ExternalCodes { collection: name });
+    }
+    check_fit(&schema, model)?;
+    if !schema.keeps_inputs() && view.len() > 0 {
+        return Err(not_kept(name));
+    }
+    let database = collection.database();
+    let bytes = model.to_bytes();
+    let mut encode = |part: &Part| {
+        database
+            .run(|| part_codes(&schema, model, part, &name))
+            .map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)
+    };
+    let id = twinbit_storage::ModelId(*model.id().as_bytes());
+    database.store().install_model(collection.id(), id, &bytes, &mut encode, progress)?;
+    database.remember_model(model);
+    Ok(())
+}
+
+fn not_kept(collection: String) -> Error {
+    let consequence =
+        "its records cannot be encoded by another model; create a new collection and ingest them again";
+    Error::InputsNotKept { collection, consequence }
+}
+
+/// Whether a model can encode what a collection holds.
+pub(crate) fn check_fit(schema: &Schema, model: &Model) -> Result<()> {
+    let spec = model.spec();
+    let mismatch = |reason| Err(Error::ModelMismatch { reason });
+    if spec.bits != schema.bits() {
+        return mismatch(Mismatch::Bits { expected: schema.bits().bits(), got: spec.bits.bits() });
+    }
+    for modality in Modality::ALL {
+        // A featurizer fitted in training decides the width by itself.
+        if let Some(expected) = schema.width(modality)
+            && expected != spec.width(modality)
+        {
+            return mismatch(Mismatch::Width { modality, expected, got: spec.width(modality) });
+        }
+    }
+    let featurizer = |modality, expected: &str, got: &str| {
+        let (expected, got) = (expected.to_owned(), got.to_owned());
+        mismatch(Mismatch::Featurizer { modality, expected, got })
+    };
+    if spec.image_featuriser != schema.image_featurizer() {
+        return featurizer(Modality::Image, schema.image_featurizer(), &spec.image_featuriser);
+    }
+    let expected = match schema.text_kind() {
+        TextKind::Text(encoding) => encoding.name(),
+        TextKind::Features { .. } | TextKind::None => "none",
+    };
+    let got = model.text_featuriser().map_or("none", |featurizer| featurizer.kind().name());
+    if got != expected {
+        return featurizer(Modality::Text, expected, got);
+    }
+    Ok(())
+}
+
+/// The codes of every row of a part, zero where a row lacks the modality.
+fn part_codes(schema: &Schema, model: &Model, part: &Part, collection: &str) -> Result<[CodesBuf; 2]> {
+    let of = |modality| {
+        let starts: Vec<u32> = (0..part.rows()).step_by(ROWS_A_BLOCK as usize).collect();
+        let blocks: Vec<CodesBuf> = starts
+            .into_par_iter()
+            .map(|start| block_codes(schema.bits(), model, part, modality, start, collection))
+            .collect::<Result<_>>()?;
+        let mut codes = CodesBuf::new(schema.bits());
+        for block in blocks {
+            codes.append(block.as_codes())?;
+        }
+        Ok::<_, Error>(codes)
+    };
+    Ok([of(Modality::Image)?, of(Modality::Text)?])
+}
+
+fn block_codes(
+    bits: CodeBits,
+    model: &Model,
+    part: &Part,
+    modality: Modality,
+    start: u32,
+    collection: &str,
+) -> Result<CodesBuf> {
+    let present = part.present(modality);
+    let rows: Vec<u32> = (start..part.rows().min(start.saturating_add(ROWS_A_BLOCK))).collect();
+    let chosen: Vec<u32> = rows.iter().copied().filter(|&row| present.get(row as usize)).collect();
+    let input = |&row: &u32| {
+        stored_input(part, modality, row)?.ok_or_else(|| not_kept(collection.to_owned()))
+    };
+    let kept: Vec<Kept<'_>> = chosen.iter().map(input).collect::<Result<_>>()?;
+    let encoded = encode_rows(model, modality, &kept.iter().collect::<Vec<_>>())?;
+    let mut codes = CodesBuf::new(bits);
+    let mut next = 0..encoded.rows();
+    for row in rows {
+        match present.get(row as usize).then(|| next.next()).flatten() {
+            Some(encoded_row) => codes.push(&encoded.as_codes().row(encoded_row))?,
+            None => codes.push_zero()?,
+        }
+    }
+    Ok(codes)
+}
+
+/// What is kept of one modality of a row.
+pub(crate) fn stored_input(part: &Part, modality: Modality, row: u32) -> Result<Option<Kept<'_>>> {
+    let features = |values: Option<Vec<f16>>| values.map(|values| Kept::Features(values.into()));
+    Ok(match modality {
+        Modality::Image => features(part.image_features(row)?),
+        Modality::Text => match part.text(row)? {
+            Some(text) => Some(Kept::Text(text.into())),
+            None => features(part.text_features(row)?),
+        },
+    })
+}

@@ -1,0 +1,69 @@
+//! How a database is opened.
+
+use std::path::Path;
+
+use crate::database::Database;
+use crate::{Device, Durability, Result};
+
+/// Options of a database; made by [`Database::builder`].
+///
+/// ```no_run
+/// use twinbit::{Database, Device, Durability};
+///
+/// let database = Database::builder()
+///     .threads(4)
+///     .durability(Durability::Eventual)
+///     .device(Device::Cpu)
+///     .open("photos.twinbit")?;
+/// # Ok::<(), twinbit::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    pub(crate) threads: usize,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) device: Device,
+    pub(crate) cache_bytes: Option<usize>,
+}
+
+impl Builder {
+    /// Threads for searching, encoding and training; 0 (the default) takes one a processor.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Whether a commit waits for the disk (default: [`Durability::Immediate`]).
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// What searching and training run on (default: [`Device::Auto`]).
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Memory for the catalog's cache of ids, fields and indexes.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Opens the database in this folder for reading and writing; creates it when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Locked`](crate::Error::Locked) when another process writes to it,
+    /// [`Error::NoCuda`](crate::Error::NoCuda) when the device cannot be used, and whatever the disk says.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        Database::with(self, path.as_ref(), false)
+    }
+
+    /// Opens the database in this folder for reading, beside a process that writes to it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when there is no database.
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Database> {
+        Database::with(self, path.as_ref(), true)
+    }
+}

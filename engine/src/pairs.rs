@@ -1,0 +1,169 @@
+//! The training pairs of a snapshot.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::ops::Range;
+
+use rayon::prelude::*;
+use twinbit_hashing::{PairSource, TextFeaturiser};
+
+use crate::encode::{Kept, write_row};
+use crate::install::stored_input;
+use crate::rows::live_rows;
+use crate::snapshot::Snapshot;
+use crate::{Error, Modality, RecordId, Result, TextKind};
+
+/// A row of a part.
+type Row = (u32, u32);
+
+/// Images with their texts, read from the snapshot as training asks for them.
+pub(crate) struct StoredPairs<'a> {
+    snapshot: &'a Snapshot,
+    seed: u64,
+    images: Vec<Row>,
+    texts: Vec<Row>,
+    /// Where the texts of each image lie in `texts`.
+    texts_of: Vec<Range<usize>>,
+    featurizer: Option<TextFeaturiser>,
+}
+
+impl<'a> StoredPairs<'a> {
+    /// The records with an image and at least one text, in the order of their writes.
+    pub(crate) fn of(snapshot: &'a Snapshot, seed: u64) -> Result<Self> {
+        if !snapshot.schema().keeps_inputs() {
+            return Err(Error::InputsNotKept {
+                collection: snapshot.name().to_owned(),
+                consequence: "it cannot be trained on; give the trainer the features themselves",
+            });
+        }
+        let rows = live_rows(snapshot)?;
+        let mut texts: HashMap<u64, Vec<Row>> = HashMap::new();
+        for row in rows.iter().filter(|row| row.has_text) {
+            let texts = texts.entry(row.group).or_default();
+            // A record's own text comes first, whenever its captions were written.
+            let at = if row.ordinal == row.group { 0 } else { texts.len() };
+            texts.insert(at, (row.part, row.row));
+        }
+        let mut pairs = Self {
+            snapshot,
+            seed,
+            images: Vec::new(),
+            texts: Vec::new(),
+            texts_of: Vec::new(),
+            featurizer: None,
+        };
+        for row in rows.iter().filter(|row| row.has_image) {
+            if let Some(texts) = texts.get(&row.ordinal) {
+                let start = pairs.texts.len();
+                pairs.images.push((row.part, row.row));
+                pairs.texts.extend(texts);
+                pairs.texts_of.push(start..pairs.texts.len());
+            }
+        }
+        Ok(pairs)
+    }
+
+    pub(crate) fn with_featurizer(self, featurizer: TextFeaturiser) -> Self {
+        Self { featurizer: Some(featurizer), ..self }
+    }
+
+    /// Ids of the records with the images.
+    pub(crate) fn ids(&self) -> Result<Vec<RecordId>> {
+        let id = |&(part, row): &Row| {
+            let part = self.snapshot.parts().get(part as usize).ok_or_else(gone)?;
+            Ok(part.id(row)?)
+        };
+        self.images.iter().map(id).collect()
+    }
+
+    /// All texts of the pairs.
+    pub(crate) fn texts(&self) -> Result<Vec<String>> {
+        let text = |&row: &Row| match self.input(Modality::Text, row)? {
+            Kept::Text(text) => Ok(text.into_owned()),
+            Kept::Features(_) => Err(gone()),
+        };
+        self.texts.par_iter().map(text).collect()
+    }
+
+    fn input(&self, modality: Modality, (part, row): Row) -> Result<Kept<'a>> {
+        let part = self.snapshot.parts().get(part as usize).ok_or_else(gone)?;
+        stored_input(part, modality, row)?.ok_or_else(gone)
+    }
+
+    /// The row that stands for a pair in an epoch.
+    fn row(&self, modality: Modality, pair: u32, epoch: u32) -> Option<Row> {
+        match modality {
+            Modality::Image => self.images.get(pair as usize).copied(),
+            Modality::Text => {
+                let texts = self.texts.get(self.texts_of.get(pair as usize)?.clone())?;
+                let drawn = draw(self.seed, epoch, pair) % (texts.len() as u64).max(1);
+                texts.get(usize::try_from(drawn).ok()?).copied()
+            }
+        }
+    }
+
+    fn write(&self, modality: Modality, pair: u32, epoch: u32, out: &mut [f32]) -> Result<()> {
+        let row = self.row(modality, pair, epoch).ok_or_else(gone)?;
+        write_row(&self.input(modality, row)?, self.featurizer.as_ref(), out)
+    }
+}
+
+impl PairSource for StoredPairs<'_> {
+    fn pairs(&self) -> usize {
+        self.images.len()
+    }
+
+    fn width(&self, modality: Modality) -> usize {
+        match (modality, self.snapshot.schema().text_kind(), &self.featurizer) {
+            (Modality::Text, TextKind::Text(_), Some(featurizer)) => featurizer.width(),
+            _ => self.snapshot.schema().width(modality).unwrap_or(0),
+        }
+    }
+
+    fn read(
+        &self,
+        modality: Modality,
+        pairs: &[u32],
+        epoch: u32,
+        out: &mut [f32],
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let width = self.width(modality).max(1);
+        out.par_chunks_mut(width)
+            .zip(pairs)
+            .try_for_each(|(out, &pair)| self.write(modality, pair, epoch, out))?;
+        Ok(())
+    }
+}
+
+/// A pair names a row that its own snapshot lacks: the data contradicts itself.
+fn gone() -> Error {
+    Error::Training { reason: "a stored input cannot be found again; run verify" }
+}
+
+/// A number that depends on all three, evenly spread (the finalizer of SplitMix64 by Steele, Lea and
+/// Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+fn draw(seed: u64, epoch: u32, pair: u32) -> u64 {
+    let key = (u64::from(epoch) << 32) | u64::from(pair);
+    let mut z = seed.wrapping_add(key.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_caption_has_its_turn() {
+        let mut drawn = [0; 5];
+        for epoch in 0..40 {
+            for pair in 0..100 {
+                drawn[(draw(7, epoch, pair) % 5) as usize] += 1;
+            }
+        }
+        assert!(drawn.iter().all(|&times| (700..900).contains(&times)), "{drawn:?}");
+        assert_ne!(draw(7, 0, 1), draw(7, 1, 0));
+        assert_eq!(draw(7, 3, 4), draw(7, 3, 4));
+    }
+}

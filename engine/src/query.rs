@@ -1,0 +1,371 @@
+//! Queries: what is asked, and how the answers of all parts are put together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use twinbit_kernels::{CodesBuf, RowMask, Scan};
+
+use crate::entry::Hit;
+use crate::plan::{Explanation, Plan, PlannedPart};
+use crate::snapshot::Snapshot;
+use crate::{Error, Filter, Input, Mismatch, Modality, ModelId, RecordId, Result};
+
+/// Hits that a query asks for when it says nothing.
+const DEFAULT_LIMIT: usize = 10;
+/// Queries that one pass over the codes answers.
+const QUERIES_A_PASS: usize = 1024;
+
+/// Which codes of the records a query is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Against {
+    /// Those of the images.
+    Image,
+    /// Those of the texts.
+    Text,
+    /// Both; a record counts once, at its smaller distance.
+    Both,
+}
+
+impl Against {
+    fn modalities(self) -> &'static [Modality] {
+        match self {
+            Self::Image => &[Modality::Image],
+            Self::Text => &[Modality::Text],
+            Self::Both => &Modality::ALL,
+        }
+    }
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Text => "text",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl From<Modality> for Against {
+    fn from(modality: Modality) -> Self {
+        match modality {
+            Modality::Image => Self::Image,
+            Modality::Text => Self::Text,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Question {
+    Inputs(Vec<Input>),
+    Record(RecordId),
+}
+
+/// A query under construction. Answers are exact, ordered by (distance, ordinal), and do not depend
+/// on the number of threads.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, IdKind, Input, Modality, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes();
+/// let photos = database.create_collection("photos", schema)?;
+/// photos.put(Record::new(1).image(Input::code([0b0000_0001, 0])))?;
+/// photos.put(Record::new(2).image(Input::code([0b0000_0111, 0])))?;
+/// let hits = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).limit(1).run()?;
+/// assert_eq!((hits[0].id(), hits[0].distance()), (&1.into(), 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a query does nothing until it is run"]
+pub struct Query {
+    snapshot: Snapshot,
+    modality: Modality,
+    question: Question,
+    against: Against,
+    filter: Option<Filter>,
+    limit: Option<usize>,
+    radius: Option<u32>,
+    deadline: Option<Duration>,
+    cancel: Option<Arc<AtomicBool>>,
+    encoded_by: Option<ModelId>,
+}
+
+/// A row of some part found near a query. Ordered as answers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    distance: u32,
+    ordinal: u64,
+    modality: Modality,
+    part: usize,
+    row: u32,
+}
+
+impl Query {
+    pub(crate) fn new(snapshot: Snapshot, modality: Modality, inputs: Vec<Input>) -> Self {
+        Self::ask(snapshot, modality, Question::Inputs(inputs))
+    }
+
+    pub(crate) fn of_record(snapshot: Snapshot, modality: Modality, id: RecordId) -> Self {
+        Self::ask(snapshot, modality, Question::Record(id))
+    }
+
+    fn ask(snapshot: Snapshot, modality: Modality, question: Question) -> Self {
+        Self {
+            snapshot,
+            modality,
+            question,
+            against: modality.other().into(),
+            filter: None,
+            limit: None,
+            radius: None,
+            deadline: None,
+            cancel: None,
+            encoded_by: None,
+        }
+    }
+
+    /// Which codes to compare with (default: those of the other modality).
+    pub fn against(mut self, against: impl Into<Against>) -> Self {
+        self.against = against.into();
+        self
+    }
+
+    /// Only records that this filter selects; the answer is still exact.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// At most this many hits (default: 10; without limit for [`within`](Self::within)).
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Only hits whose distance is at most `radius`.
+    pub fn within(mut self, radius: u32) -> Self {
+        self.radius = Some(radius);
+        self
+    }
+
+    /// Ends with [`Error::DeadlineExceeded`] when the answer takes longer.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Ends with [`Error::Cancelled`] soon after another thread has set `flag`.
+    pub fn cancel(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.cancel = Some(flag);
+        self
+    }
+
+    /// States which model made the codes given as [`Input::Code`]; when it is not the model of the
+    /// collection the query ends with [`Error::ModelMismatch`] instead of a meaningless answer.
+    pub fn encoded_by(mut self, model: ModelId) -> Self {
+        self.encoded_by = Some(model);
+        self
+    }
+
+    /// The hits of the one query, nearest first.
+    ///
+    /// # Errors
+    /// [`Error::Untrained`] before there is a model; names what does not fit in input and filter.
+    pub fn run(self) -> Result<Vec<Hit>> {
+        if let Question::Inputs(inputs) = &self.question
+            && inputs.len() != 1
+        {
+            return Err(Error::QueryCount { count: inputs.len() });
+        }
+        Ok(self.run_many()?.pop().unwrap_or_default())
+    }
+
+    /// The hits of each query of the batch, nearest first.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_many(self) -> Result<Vec<Vec<Hit>>> {
+        Ok(self.explain()?.hits)
+    }
+
+    /// Runs the queries and tells how: what was scanned where, and how long each step took.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn explain(self) -> Result<Explanation> {
+        let database = self.snapshot.collection().database().clone();
+        database.run(|| self.answer())
+    }
+
+    fn answer(self) -> Result<Explanation> {
+        let begin = Instant::now();
+        let limit = self.limit.or(self.radius.is_none().then_some(DEFAULT_LIMIT));
+        if limit == Some(0) {
+            return Err(Error::ZeroLimit);
+        }
+        self.snapshot.require_codes()?;
+        self.check_model()?;
+        let stop = || {
+            self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+                || self.deadline.is_some_and(|deadline| begin.elapsed() >= deadline)
+        };
+        let masks = self.filter.as_ref().map(|filter| self.snapshot.masks(filter)).transpose()?;
+        let mut plan = Plan::new(&self.snapshot, limit, self.radius);
+        plan.filter_time = begin.elapsed();
+        for (number, part) in self.snapshot.parts().iter().enumerate() {
+            for &modality in self.against.modalities() {
+                let mask = part.searchable(modality);
+                let mask = match &masks {
+                    Some(masks) => Arc::new(mask.and(masks.get(number).unwrap_or(&RowMask::none(0)))),
+                    None => Arc::clone(mask),
+                };
+                let candidates = mask.count();
+                if candidates > 0 && part.codes(modality).is_some() {
+                    plan.parts.push(PlannedPart { number, modality, rows: part.rows(), candidates, mask });
+                }
+            }
+        }
+        let mut hits = Vec::new();
+        for first in (0..self.queries()).step_by(QUERIES_A_PASS) {
+            if stop() {
+                return Err(self.stopped(twinbit_kernels::Error::Stopped.into()));
+            }
+            let encoding = Instant::now();
+            let codes = self.codes(first)?;
+            plan.encode_time += encoding.elapsed();
+            let scanning = Instant::now();
+            let found = self.scan(&plan, &codes, limit, &stop).map_err(|error| self.stopped(error))?;
+            plan.scan_time += scanning.elapsed();
+            for candidates in found {
+                hits.push(self.name(candidates)?);
+            }
+        }
+        plan.queries = hits.len();
+        plan.total_time = begin.elapsed();
+        Ok(Explanation { hits, plan })
+    }
+
+    fn check_model(&self) -> Result<()> {
+        match (self.encoded_by, self.snapshot.model_id()) {
+            (Some(got), Some(expected)) if got != expected => {
+                Err(Error::ModelMismatch { reason: Mismatch::Codes { expected, got } })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn queries(&self) -> usize {
+        match &self.question {
+            Question::Inputs(inputs) => inputs.len(),
+            Question::Record(_) => 1,
+        }
+    }
+
+    /// The codes of up to [`QUERIES_A_PASS`] queries.
+    fn codes(&self, first: usize) -> Result<CodesBuf> {
+        match &self.question {
+            Question::Inputs(inputs) => {
+                let end = inputs.len().min(first.saturating_add(QUERIES_A_PASS));
+                let inputs = inputs.get(first..end).unwrap_or_default();
+                self.snapshot.encoder()?.query_codes(self.modality, inputs, first)
+            }
+            Question::Record(id) => {
+                let ordinal = self.snapshot.ordinal(id)?;
+                let lacking = || Error::NoModality { id: id.clone(), modality: self.modality };
+                let entry = self.snapshot.entry(ordinal)?.ok_or_else(lacking)?;
+                let code = entry.code(self.modality).ok_or_else(lacking)?;
+                let mut codes = CodesBuf::new(self.snapshot.schema().bits());
+                codes.push(code)?;
+                Ok(codes)
+            }
+        }
+    }
+
+    /// The best candidates of each query, from all parts.
+    fn scan(
+        &self,
+        plan: &Plan,
+        queries: &CodesBuf,
+        limit: Option<usize>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Vec<Candidate>>> {
+        let found: Vec<Vec<Vec<Candidate>>> = plan
+            .parts
+            .par_iter()
+            .map(|planned| self.scan_part(planned, queries, limit, stop))
+            .collect::<Result<_>>()?;
+        let mut merged = vec![Vec::new(); queries.rows()];
+        for part in found {
+            for (all, candidates) in merged.iter_mut().zip(part) {
+                all.extend(candidates);
+            }
+        }
+        merged.par_iter_mut().for_each(|candidates| {
+            candidates.sort_unstable();
+            if self.against == Against::Both {
+                // Sorted by distance, so the first of a record is its nearer modality.
+                let mut seen = std::collections::HashSet::with_capacity(candidates.len());
+                candidates.retain(|candidate| seen.insert(candidate.ordinal));
+            }
+            candidates.truncate(limit.unwrap_or(usize::MAX));
+        });
+        Ok(merged)
+    }
+
+    fn scan_part(
+        &self,
+        planned: &PlannedPart,
+        queries: &CodesBuf,
+        limit: Option<usize>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Vec<Candidate>>> {
+        let part = self.snapshot.parts().get(planned.number);
+        let Some((part, codes)) = part.and_then(|part| Some((part, part.codes(planned.modality)?))) else {
+            return Ok(vec![Vec::new(); queries.rows()]);
+        };
+        let mask = (planned.candidates < codes.rows()).then_some(&*planned.mask);
+        let scan = Scan::new(codes).mask(mask).stop(stop);
+        let found = match (self.radius, limit) {
+            (Some(radius), limit) => scan.within(queries.as_codes(), radius, limit)?,
+            (None, limit) => scan.top_k(queries.as_codes(), limit.unwrap_or(DEFAULT_LIMIT))?,
+        };
+        let candidate = |hit: twinbit_kernels::Hit| Candidate {
+            distance: hit.distance,
+            ordinal: part.ordinal(hit.row),
+            modality: planned.modality,
+            part: planned.number,
+            row: hit.row,
+        };
+        Ok(found.into_iter().map(|hits| hits.into_iter().map(candidate).collect()).collect())
+    }
+
+    /// Looks up the ids of the final hits.
+    fn name(&self, candidates: Vec<Candidate>) -> Result<Vec<Hit>> {
+        let parts = self.snapshot.parts();
+        let hit = |candidate: Candidate| {
+            let Candidate { distance, ordinal, modality, part, row } = candidate;
+            let id = parts.get(part).map(|part| part.id(row)).transpose()?;
+            Ok(id.map(|id| Hit { id, ordinal, distance, modality }))
+        };
+        candidates.into_iter().filter_map(|candidate| hit(candidate).transpose()).collect()
+    }
+
+    /// Says why the scan was stopped.
+    fn stopped(&self, error: Error) -> Error {
+        match (error, self.deadline) {
+            (Error::Kernels(twinbit_kernels::Error::Stopped), deadline) => {
+                let cancelled = self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
+                match deadline {
+                    Some(deadline) if !cancelled => Error::DeadlineExceeded {
+                        milliseconds: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+                    },
+                    _ => Error::Cancelled,
+                }
+            }
+            (error, _) => error,
+        }
+    }
+}

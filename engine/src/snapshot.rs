@@ -1,0 +1,221 @@
+//! A collection at one moment.
+
+use std::fmt;
+use std::sync::Arc;
+
+use twinbit_kernels::RowMask;
+use twinbit_storage::{CollectionView, Part};
+
+use crate::collection::Collection;
+use crate::encode::Encoder;
+use crate::entry::{Entry, Fields, Hit, named};
+use crate::evaluate::{Evaluation, Queries, Recall};
+use crate::query::Query;
+use crate::{Error, Filter, Input, Labels, Modality, ModelId, RecordId, Result, Schema};
+
+/// A collection as it was at one moment: later writes, installs and even dropping the collection
+/// do not change it. Cheap to take and to clone; files live while a snapshot needs them.
+#[derive(Clone)]
+pub struct Snapshot {
+    collection: Collection,
+    view: CollectionView,
+    parts: Arc<[Arc<Part>]>,
+    schema: Arc<Schema>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("collection", &self.view.info().name)
+            .field("version", &self.version())
+            .field("records", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn new(collection: Collection, view: CollectionView, schema: Arc<Schema>) -> Self {
+        Self { collection, parts: view.parts(), view, schema }
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> u64 {
+        self.view.len()
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The version of the database, which every commit raises.
+    pub fn version(&self) -> u64 {
+        self.view.version()
+    }
+
+    /// What the collection holds.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Id of the model whose codes it holds.
+    pub fn model_id(&self) -> Option<ModelId> {
+        self.view.info().model.map(|id| ModelId::from_bytes(id.0))
+    }
+
+    /// The record of this id.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn get(&self, id: impl Into<RecordId>) -> Result<Option<Entry>> {
+        match self.view.find(&id.into())? {
+            Some(ordinal) => self.entry(ordinal),
+            None => Ok(None),
+        }
+    }
+
+    /// Up to `limit` records in the order of their writes, from the first, or from the one behind
+    /// the record `after`.
+    ///
+    /// # Errors
+    /// [`Error::NoRecord`] when there is no record `after`.
+    pub fn page(&self, after: Option<&RecordId>, limit: usize) -> Result<Vec<Entry>> {
+        let after = after.map(|id| self.ordinal(id)).transpose()?;
+        let ordinals = self.view.page(after, limit)?;
+        let entries = ordinals.into_iter().filter_map(|ordinal| self.entry(ordinal).transpose());
+        entries.collect()
+    }
+
+    /// The fields of each hit, in their order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn fields_of(&self, hits: &[Hit]) -> Result<Vec<Fields>> {
+        let ordinals: Vec<u64> = hits.iter().map(Hit::ordinal).collect();
+        let fields = self.view.fields_many(&ordinals)?;
+        Ok(fields.into_iter().map(|fields| named(fields, &self.schema).1).collect())
+    }
+
+    /// The ids of all records that a filter selects, in the order of their writes.
+    ///
+    /// # Errors
+    /// When the filter does not fit the schema.
+    pub fn matching(&self, filter: &Filter) -> Result<Vec<RecordId>> {
+        let masks = self.masks(filter)?;
+        let mut ids = Vec::new();
+        for (part, mask) in self.parts().iter().zip(&masks) {
+            for row in mask.ones() {
+                ids.push(part.id(row)?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// How many records a filter selects.
+    ///
+    /// # Errors
+    /// When the filter does not fit the schema.
+    pub fn count(&self, filter: &Filter) -> Result<u64> {
+        Ok(self.masks(filter)?.iter().map(|mask| mask.count() as u64).sum())
+    }
+
+    /// Asks for the records nearest to one input, by default those of the other modality: a text
+    /// finds images.
+    pub fn query(&self, modality: Modality, input: impl Into<Input>) -> Query {
+        self.query_many(modality, vec![input.into()])
+    }
+
+    /// A batch of queries, answered by [`Query::run_many`] in fewer passes over the codes than one
+    /// by one.
+    pub fn query_many(&self, modality: Modality, inputs: Vec<Input>) -> Query {
+        Query::new(self.clone(), modality, inputs)
+    }
+
+    /// Asks for the records nearest to the stored code of a record; that record is among the
+    /// answers when its own modality is asked for.
+    pub fn query_id(&self, id: impl Into<RecordId>, modality: Modality) -> Query {
+        Query::of_record(self.clone(), modality, id.into())
+    }
+
+    /// Measures retrieval with queries from outside against the records of this snapshot; row i of
+    /// `database_labels` belongs to the i-th record in the order of their writes.
+    ///
+    /// # Errors
+    /// [`Error::Rows`] when labels and rows differ in number.
+    pub fn evaluate(
+        &self,
+        queries: &Queries,
+        query_labels: &Labels,
+        database_labels: &Labels,
+        ks: &[usize],
+    ) -> Result<Evaluation> {
+        Evaluation::measure(self, queries, query_labels, database_labels, ks)
+    }
+
+    /// Measures how often a stored code finds its own counterpart among the first `k`: captions
+    /// their image, images any of their captions (`of` groups them).
+    ///
+    /// # Errors
+    /// [`Error::Untrained`] without codes, [`Error::ZeroLimit`] for a `k` of 0.
+    pub fn recall(&self, ks: &[usize]) -> Result<Recall> {
+        Recall::measure(self, ks)
+    }
+
+    /// Ids of the pairs that [`Trainer::fit`](crate::Trainer::fit) trains on, in its order: the
+    /// records with an image and at least one text, by their write. Labels for validation follow
+    /// this order.
+    ///
+    /// # Errors
+    /// When the collection keeps no inputs.
+    pub fn pair_ids(&self) -> Result<Vec<RecordId>> {
+        crate::train::pair_ids(self)
+    }
+
+    pub(crate) fn collection(&self) -> &Collection {
+        &self.collection
+    }
+
+    pub(crate) fn view(&self) -> &CollectionView {
+        &self.view
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.view.info().name
+    }
+
+    pub(crate) fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    pub(crate) fn shared_schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    pub(crate) fn encoder(&self) -> Result<Encoder> {
+        let database = self.collection.database();
+        Encoder::new(database, Arc::clone(&self.schema), self.name(), self.model_id())
+    }
+
+    /// Refuses a collection without codes.
+    pub(crate) fn require_codes(&self) -> Result<()> {
+        if self.model_id().is_none() && !self.schema.has_external_codes() {
+            return Err(Error::Untrained { collection: self.name().to_owned() });
+        }
+        Ok(())
+    }
+
+    /// The rows that a filter selects, one mask a part.
+    pub(crate) fn masks(&self, filter: &Filter) -> Result<Vec<RowMask>> {
+        Ok(self.view.select(&filter.resolve(&self.schema)?)?)
+    }
+
+    pub(crate) fn ordinal(&self, id: &RecordId) -> Result<u64> {
+        self.view
+            .find(id)?
+            .ok_or_else(|| Error::NoRecord { id: id.clone(), collection: self.name().to_owned() })
+    }
+
+    pub(crate) fn entry(&self, ordinal: u64) -> Result<Option<Entry>> {
+        Ok(self.view.get(ordinal)?.map(|record| Entry::new(record, &self.schema)))
+    }
+}

@@ -1,0 +1,97 @@
+//! Features in arrays.
+
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+
+use super::error::SourceError;
+use super::rows::Rows;
+use super::{Item, Position, Source};
+use crate::arrays::{Array, ArrayError};
+use crate::{Error, Input, Modality, Schema};
+
+/// Records from arrays of features: row i of each array, line i of each list.
+///
+/// Ids are one a line of a text file; fields are a JSON object a line, whose keys are declared
+/// fields. Collections with automatic ids take no ids, others need them.
+#[derive(Debug, Default)]
+pub struct ArraySource {
+    rows: Rows,
+}
+
+impl ArraySource {
+    /// A source without arrays yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The features of the images: (rows, width), of type float16, float32, float64, uint8 or bool.
+    pub fn image(mut self, array: Array) -> Self {
+        self.rows.set(Modality::Image, array);
+        self
+    }
+
+    /// The features of the texts.
+    pub fn text(mut self, array: Array) -> Self {
+        self.rows.set(Modality::Text, array);
+        self
+    }
+
+    /// A text file with one id a line.
+    pub fn ids(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rows.ids = Some(path.into());
+        self
+    }
+
+    /// A file with one JSON object a line: the values of fields.
+    pub fn fields(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rows.fields = Some(path.into());
+        self
+    }
+}
+
+/// Rows of features as inputs.
+fn features(array: &Array, rows: Range<usize>) -> Result<Vec<Input>, ArrayError> {
+    let width = array.width();
+    let mut values = vec![0.0; rows.len() * width];
+    array.read_rows_f32(rows, &mut values)?;
+    Ok(values.chunks_exact(width.max(1)).map(Input::features).collect())
+}
+
+impl Source for ArraySource {
+    fn name(&self) -> Result<String, Error> {
+        self.rows.name("arrays")
+    }
+
+    fn fingerprint(&self) -> Result<u64, Error> {
+        self.rows.fingerprint()
+    }
+
+    fn items(&self, start: Position) -> Option<u64> {
+        Some(self.rows.rows().saturating_sub(start.offset))
+    }
+
+    fn check(&self, schema: &Schema) -> Result<(), Error> {
+        for (modality, array) in self.rows.arrays() {
+            array.check_features()?;
+            if schema.width(modality) != Some(array.width()) {
+                return Err(SourceError::Takes {
+                    name: array.name().to_owned(),
+                    modality,
+                    gives: format!("features of width {}", array.width()),
+                    takes: schema.expects(modality),
+                }
+                .into());
+            }
+        }
+        self.rows.check(schema)
+    }
+
+    fn read(
+        &mut self,
+        schema: &Schema,
+        start: Position,
+        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.rows.read(schema, start, features, each)
+    }
+}

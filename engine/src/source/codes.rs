@@ -1,0 +1,96 @@
+//! Ready codes in arrays.
+
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+
+use super::error::SourceError;
+use super::rows::Rows;
+use super::{Item, Position, Source};
+use crate::arrays::{Array, ArrayError, ElementType};
+use crate::{Error, Input, Modality, Schema};
+
+/// Records from arrays of codes that were made elsewhere, for collections with
+/// [external codes](Schema::external_codes).
+///
+/// An array is uint8 of (rows, bits / 8), in the order of `numpy.packbits`: the first bit is the most
+/// significant one of byte 0. Ids and fields are as with [`ArraySource`](crate::ArraySource).
+#[derive(Debug, Default)]
+pub struct CodeSource {
+    rows: Rows,
+}
+
+impl CodeSource {
+    /// A source without arrays yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The codes of one modality.
+    pub fn codes(mut self, modality: Modality, array: Array) -> Self {
+        self.rows.set(modality, array);
+        self
+    }
+
+    /// A text file with one id a line.
+    pub fn ids(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rows.ids = Some(path.into());
+        self
+    }
+
+    /// A file with one JSON object a line: the values of fields.
+    pub fn fields(mut self, path: impl Into<PathBuf>) -> Self {
+        self.rows.fields = Some(path.into());
+        self
+    }
+}
+
+/// Rows of codes as inputs.
+fn codes(array: &Array, rows: Range<usize>) -> Result<Vec<Input>, ArrayError> {
+    let width = array.width();
+    let mut bytes = vec![0; rows.len() * width];
+    array.read_rows_u8(rows, &mut bytes)?;
+    Ok(bytes.chunks_exact(width.max(1)).map(Input::code).collect())
+}
+
+impl Source for CodeSource {
+    fn name(&self) -> Result<String, Error> {
+        self.rows.name("codes")
+    }
+
+    fn fingerprint(&self) -> Result<u64, Error> {
+        self.rows.fingerprint()
+    }
+
+    fn items(&self, start: Position) -> Option<u64> {
+        Some(self.rows.rows().saturating_sub(start.offset))
+    }
+
+    fn check(&self, schema: &Schema) -> Result<(), Error> {
+        for (modality, array) in self.rows.arrays() {
+            if array.element_type() != ElementType::U8 {
+                return Err(array.wrong_elements("uint8 codes").into());
+            }
+            let bytes = schema.bits().bytes();
+            if !schema.has_external_codes() || array.width() != bytes {
+                let takes = match schema.has_external_codes() {
+                    true => format!("codes of {bytes} bytes"),
+                    false => format!("{}, and makes the codes itself", schema.expects(modality)),
+                };
+                let gives = format!("codes of {} bytes", array.width());
+                return Err(
+                    SourceError::Takes { name: array.name().to_owned(), modality, gives, takes }.into()
+                );
+            }
+        }
+        self.rows.check(schema)
+    }
+
+    fn read(
+        &mut self,
+        schema: &Schema,
+        start: Position,
+        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.rows.read(schema, start, codes, each)
+    }
+}

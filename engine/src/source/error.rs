@@ -1,0 +1,151 @@
+//! Why a source, or one item of it, cannot be read.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{IdKind, Modality};
+
+/// A source of records that cannot be read, or does not fit the collection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The operating system refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The source has neither images nor texts.
+    #[error("the source names no {what}; name one for image, text, or both")]
+    Nothing {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The collection takes something else.
+    #[error("{name} gives {gives} as {modality}, this collection takes {takes}")]
+    Takes {
+        /// The file or the kind of source.
+        name: String,
+        /// The modality concerned.
+        modality: Modality,
+        /// What the source gives.
+        gives: String,
+        /// What the collection takes.
+        takes: String,
+    },
+    /// Ids are missing.
+    #[error("this collection has {ids} ids, and the source brings none; give a file of ids, one a line")]
+    IdsMissing {
+        /// The collection's ids.
+        ids: IdKind,
+    },
+    /// Ids where the collection makes its own.
+    #[error(
+        "this collection numbers its records itself; leave out the ids, or create it with u64 or str ids"
+    )]
+    IdsNotTaken,
+    /// An id that must be a number and is not.
+    #[error("the id {text:?} is no whole number, and the ids of this collection are u64")]
+    IdNumber {
+        /// The id.
+        text: String,
+    },
+    /// Further captions where ids cannot be derived.
+    #[error(
+        "it has further captions, for which no ids can be derived in a collection with u64 ids; use str or automatic ids, \
+         or give each caption a record of its own with `of`"
+    )]
+    CaptionIds,
+    /// A list that belongs to an array has another length.
+    #[error("{} has {lines} lines, but the arrays have {rows} rows; they must have as many", path.display())]
+    Lines {
+        /// The list.
+        path: PathBuf,
+        /// Its lines.
+        lines: u64,
+        /// Rows of the arrays.
+        rows: u64,
+    },
+    /// Something too large to be read into memory.
+    #[error("{name} is larger than the {limit} bytes allowed")]
+    TooLarge {
+        /// The file, line or member.
+        name: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// Text that is not UTF-8.
+    #[error("{name} is not UTF-8 text")]
+    Encoding {
+        /// The file, line or member.
+        name: String,
+    },
+    /// JSON that is damaged or no object.
+    #[error("{name} is no JSON object: {source}")]
+    Json {
+        /// The line or member.
+        name: String,
+        /// What the parser met.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A column holds something that does not belong there.
+    #[error("column {column:?} must hold {wanted}")]
+    Column {
+        /// The column.
+        column: String,
+        /// What would be taken.
+        wanted: &'static str,
+    },
+    /// A column that is no declared field.
+    #[error("{name} has a column {column:?}, which is no field of this collection; it has {}. Declare it, or ask to ignore unknown columns", listed(.known))]
+    UnknownColumn {
+        /// The line.
+        name: String,
+        /// The column.
+        column: String,
+        /// The declared fields.
+        known: Vec<String>,
+    },
+    /// A folder without pictures and texts.
+    #[error("{} holds no .jpg, .jpeg, .png, .webp or .txt files", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two pictures that would be one record.
+    #[error("{} and {} have the same name but for the extension; one record has one picture", first.display(), second.display())]
+    SameName {
+        /// One picture.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A sample has two members of a kind.
+    #[error("{name} is the second member of its kind in one sample")]
+    Repeated {
+        /// The member.
+        name: String,
+    },
+    /// A name that is not UTF-8.
+    #[error("the name of {} is not UTF-8 and cannot be an id; rename it", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An archive that is damaged.
+    #[error("{} is damaged at byte {offset}: {source}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Where the damaged member starts.
+        offset: u64,
+        /// What is wrong.
+        source: io::Error,
+    },
+}
+
+fn listed(known: &[String]) -> String {
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}

@@ -1,0 +1,71 @@
+//! Sizes and counts of a collection.
+
+use serde::Serialize;
+use twinbit_kernels::Isa;
+
+use crate::collection::Collection;
+use crate::{ModelId, Result};
+
+/// Sizes and counts of a collection; serializes as the command line prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Name of the collection.
+    pub collection: String,
+    /// Bits of a code.
+    pub bits: usize,
+    /// Live records.
+    pub rows: u64,
+    /// Dead rows that still take room.
+    pub deleted: u64,
+    /// Segments on disk.
+    pub segments: u64,
+    /// Rows kept in the catalog until they amount to a segment.
+    pub fresh_rows: u64,
+    /// Bytes on disk, by kind.
+    pub bytes: Bytes,
+    /// The installed model.
+    pub model: Option<ModelId>,
+    /// The instruction set that scans the codes.
+    pub kernel: &'static str,
+}
+
+/// Bytes on disk, by kind. The catalog and the models are those of the whole database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Bytes {
+    /// Ids and kept inputs.
+    pub rows: u64,
+    /// Codes.
+    pub codes: u64,
+    /// Search indexes.
+    pub index: u64,
+    /// The catalog: ids, fields, fresh rows.
+    pub catalog: u64,
+    /// Model files.
+    pub models: u64,
+}
+
+impl Stats {
+    pub(crate) fn read(collection: &Collection) -> Result<Self> {
+        let view = collection.view()?;
+        let stats = collection.database().store().stats(collection.id())?;
+        Ok(Self {
+            collection: view.info().name.clone(),
+            bits: view.info().config.bits.bits(),
+            rows: stats.rows,
+            deleted: stats.deleted,
+            segments: stats.segments as u64,
+            fresh_rows: stats.fresh_rows as u64,
+            bytes: Bytes {
+                rows: stats.bytes.rows,
+                codes: stats.bytes.codes,
+                index: stats.bytes.index,
+                catalog: stats.bytes.catalog,
+                models: stats.bytes.models,
+            },
+            model: view.info().model.map(|id| ModelId::from_bytes(id.0)),
+            kernel: Isa::best().name(),
+        })
+    }
+}

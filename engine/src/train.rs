@@ -1,0 +1,226 @@
+//! Training the hash networks of a collection.
+
+use std::ops::ControlFlow;
+
+use twinbit_hashing::{EpochReport, Labels, Observer, PairSource, TextFeaturiser, TrainConfig};
+
+use crate::collection::Collection;
+use crate::pairs::StoredPairs;
+use crate::snapshot::Snapshot;
+use crate::{Error, Mismatch, Modality, Outcome, RecordId, Result, Schema, TextEncoding, TextKind};
+
+/// Trains a pair of hash networks with UCCH; made by [`Collection::trainer`].
+///
+/// The model is not installed by training: look at the outcome, then
+/// [`install`](Collection::install) it.
+///
+/// ```no_run
+/// # let database = twinbit::Database::open("photos.twinbit")?;
+/// let photos = database.collection("photos")?;
+/// let outcome = photos.trainer().epochs(20).seed(1).fit(&photos.snapshot()?)?;
+/// println!("best epoch: {}", outcome.best_epoch);
+/// photos.install(&outcome.model)?;
+/// # Ok::<(), twinbit::Error>(())
+/// ```
+#[must_use = "a trainer does nothing until `fit` is called"]
+pub struct Trainer<'a> {
+    collection: &'a Collection,
+    config: TrainConfig,
+    labels: Option<Labels>,
+    held_out: Option<usize>,
+    observer: Option<Box<dyn Observer + Send + 'a>>,
+}
+
+impl std::fmt::Debug for Trainer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Trainer<'a> {
+    pub(crate) fn new(collection: &'a Collection) -> Self {
+        Self { collection, config: TrainConfig::default(), labels: None, held_out: None, observer: None }
+    }
+
+    /// All hyper-parameters at once; the number of bits is the collection's, whatever is given.
+    pub fn config(mut self, config: TrainConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Epochs in all.
+    pub fn epochs(mut self, epochs: u32) -> Self {
+        self.config.epochs = epochs;
+        self
+    }
+
+    /// Decides every random draw: the same seed gives the same model.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// Width of the hidden layers.
+    pub fn hidden(mut self, hidden: usize) -> Self {
+        self.config.hidden = hidden;
+        self
+    }
+
+    /// Pairs of a batch.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.config.batch = batch;
+        self
+    }
+
+    /// Learning rate.
+    pub fn learning_rate(mut self, rate: f64) -> Self {
+        self.config.learning_rate = rate;
+        self
+    }
+
+    /// Weight of the contrastive loss; the ranking loss gets the rest.
+    pub fn alpha(mut self, alpha: f64) -> Self {
+        self.config.alpha = alpha;
+        self
+    }
+
+    /// Labels of the pairs, row by row in the order of [`Snapshot::pair_ids`] or of the source.
+    /// They only choose the epoch; training never sees them.
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.labels = Some(labels);
+        self
+    }
+
+    /// Pairs to hold out for choosing the epoch when there are no labels; 0 keeps the last epoch.
+    pub fn held_out(mut self, pairs: usize) -> Self {
+        self.held_out = Some(pairs);
+        self
+    }
+
+    /// Watches training and may stop it.
+    pub fn observer(mut self, observer: impl Observer + Send + 'a) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Calls `watch` after each epoch; `Break` ends training with nothing kept.
+    pub fn on_epoch(self, watch: impl FnMut(&EpochReport) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.observer(EveryEpoch(watch))
+    }
+
+    /// Trains on the pairs of a snapshot: the records with an image, each with its own text and
+    /// those of the records whose `of` names it, one of which is drawn for each epoch. The text
+    /// encoder is fitted on these texts and travels in the model.
+    ///
+    /// # Errors
+    /// [`Error::InputsNotKept`] when there is nothing to train on by design, and what the trainer
+    /// says: too few pairs, settings out of range, cancelled.
+    pub fn fit(self, snapshot: &Snapshot) -> Result<Outcome> {
+        let schema = std::sync::Arc::clone(snapshot.shared_schema());
+        self.trainable(&schema)?;
+        let database = self.collection.database().clone();
+        database.run(|| {
+            let pairs = StoredPairs::of(snapshot, self.config.seed)?;
+            let (pairs, featurizer) = match schema.text_kind() {
+                TextKind::Text(encoding) => {
+                    let texts = pairs.texts()?;
+                    let featurizer = fit_text(encoding, &texts)?;
+                    (pairs.with_featurizer(featurizer.clone()), Some(featurizer))
+                }
+                TextKind::Features { .. } | TextKind::None => (pairs, None),
+            };
+            self.train(&schema, &pairs, featurizer)
+        })
+    }
+
+    /// Trains on features from elsewhere, for collections into which features come.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] when the source's features have other widths than the collection's,
+    /// and as [`fit`](Self::fit).
+    pub fn fit_source(self, source: &dyn PairSource) -> Result<Outcome> {
+        let schema = self.collection.schema()?;
+        self.trainable(&schema)?;
+        if matches!(schema.text_kind(), TextKind::Text(_)) {
+            let reason = "this collection makes text features by itself, so it learns from stored texts; ingest the pairs and train on a snapshot";
+            return Err(Error::Training { reason });
+        }
+        for modality in Modality::ALL {
+            let got = source.width(modality);
+            if let Some(expected) = schema.width(modality)
+                && expected != got
+            {
+                let reason = Mismatch::Width { modality, expected, got };
+                return Err(Error::ModelMismatch { reason });
+            }
+        }
+        let database = self.collection.database().clone();
+        database.run(|| self.train(&schema, source, None))
+    }
+
+    fn trainable(&self, schema: &Schema) -> Result<()> {
+        if schema.has_external_codes() {
+            return Err(Error::ExternalCodes { collection: self.collection.name() });
+        }
+        Ok(())
+    }
+
+    fn train(
+        mut self,
+        schema: &Schema,
+        source: &dyn PairSource,
+        text: Option<TextFeaturiser>,
+    ) -> Result<Outcome> {
+        self.config.bits = schema.bits();
+        let mut trainer =
+            twinbit_hashing::Trainer::new(self.config).featurisers(schema.image_featurizer(), text);
+        if let Some(labels) = &self.labels {
+            if labels.rows() != source.pairs() {
+                return Err(Error::Rows {
+                    what: "the label matrix",
+                    expected: source.pairs() as u64,
+                    got: labels.rows() as u64,
+                });
+            }
+            trainer = trainer.validation_labels(labels);
+        }
+        if let Some(pairs) = self.held_out {
+            trainer = trainer.held_out(pairs);
+        }
+        let trained = match self.observer.as_mut() {
+            Some(observer) => trainer.fit(source, observer.as_mut()),
+            None => trainer.fit(source, &mut ()),
+        };
+        match trained {
+            // A failure of our own source is told as ours.
+            Err(twinbit_hashing::Error::Source { modality, source }) => match source.downcast::<Error>() {
+                Ok(error) => Err(*error),
+                Err(source) => Err(twinbit_hashing::Error::Source { modality, source }.into()),
+            },
+            Err(twinbit_hashing::Error::Cancelled) => Err(Error::Cancelled),
+            other => Ok(other?),
+        }
+    }
+}
+
+struct EveryEpoch<F>(F);
+
+impl<F: FnMut(&EpochReport) -> ControlFlow<()>> Observer for EveryEpoch<F> {
+    fn on_epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        (self.0)(report)
+    }
+}
+
+/// Fits the text encoder of a collection on the texts it is to learn from.
+fn fit_text(encoding: TextEncoding, texts: &[String]) -> Result<TextFeaturiser> {
+    let kind = match encoding {
+        TextEncoding::Ngram => twinbit_hashing::TextKind::Ngram,
+        TextEncoding::Bow => twinbit_hashing::TextKind::Bow,
+    };
+    Ok(TextFeaturiser::fit(kind, TextFeaturiser::DEFAULT_WIDTH, texts)?)
+}
+
+/// Ids of the pairs that training uses, in its order.
+pub(crate) fn pair_ids(snapshot: &Snapshot) -> Result<Vec<RecordId>> {
+    StoredPairs::of(snapshot, 0)?.ids()
+}

@@ -1,0 +1,170 @@
+//! The hyper-parameters of training.
+
+use serde::{Deserialize, Serialize};
+use twinbit_kernels::CodeBits;
+
+use crate::Error;
+use crate::spec::{MAX_HIDDEN, MAX_LAYERS, serde_bits};
+
+/// How gradients change the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Adam, betas 0.9 and 0.999, with weight decay added to the gradient.
+    Adam,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+}
+
+/// How the learning rate changes over the epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// A tenth from epochs 31, 61, 91 and 121 on, counted from 0.
+    Step,
+    /// Half a cosine down to zero.
+    Cosine,
+}
+
+/// Everything that training can be told. [`Default`] is what twinbit recommends,
+/// [`TrainConfig::paper`] what the paper used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// Bits of a code.
+    #[serde(with = "serde_bits")]
+    pub bits: CodeBits,
+    /// Width of the hidden layers.
+    pub hidden: usize,
+    /// Linear layers of the image network.
+    pub image_layers: usize,
+    /// Linear layers of the text network.
+    pub text_layers: usize,
+    /// Weight of the contrastive loss; the ranking loss gets the rest (beta in the paper).
+    pub alpha: f64,
+    /// Margin of the ranking loss.
+    pub margin: f64,
+    /// How far the ranking loss pushes easy negatives down (xi in the paper).
+    pub shift: f64,
+    /// Temperature tau of the contrastive loss.
+    pub temperature: f64,
+    /// Momentum delta of the memory bank; 0 takes the keys from the batch in every epoch.
+    pub momentum: f64,
+    /// Negatives of each pair, K.
+    pub negatives: usize,
+    /// Epochs at the start whose keys come from the batch instead of the bank.
+    pub warmup_epochs: u32,
+    /// Epochs in all.
+    pub epochs: u32,
+    /// Pairs of a batch.
+    pub batch: usize,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Weight decay, added to the gradient after clipping.
+    pub weight_decay: f64,
+    /// Largest norm of all gradients together.
+    pub clip_norm: f64,
+    /// Decides every random draw: the same seed gives the same weights, bit for bit, whatever the
+    /// number of threads. (Another kind of CPU may round its matrix products differently.)
+    pub seed: u64,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// The learning rate's course.
+    pub schedule: Schedule,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            bits: CodeBits::B128,
+            hidden: 1024,
+            image_layers: 3,
+            text_layers: 2,
+            alpha: 0.7,
+            margin: 0.2,
+            shift: 0.1,
+            temperature: 0.9,
+            momentum: 0.4,
+            negatives: 4096,
+            warmup_epochs: 1,
+            epochs: 20,
+            batch: 256,
+            learning_rate: 1e-4,
+            weight_decay: 1e-6,
+            clip_norm: 1.0,
+            seed: 0,
+            optimizer: Optimizer::Adam,
+            schedule: Schedule::Step,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The published settings (those of the MIRFLICKR-25K command): hidden width 8192.
+    pub fn paper(bits: CodeBits) -> Self {
+        Self { bits, hidden: 8192, ..Self::default() }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first field outside its range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let whole = |field, value: usize, accepted: bool, expected| {
+            check(field, value.to_string(), accepted, expected)
+        };
+        let real = |field, value: f64, accepted: bool, expected| {
+            check(field, value.to_string(), accepted && value.is_finite(), expected)
+        };
+        let layers = 1..=MAX_LAYERS;
+        whole("hidden", self.hidden, (1..=MAX_HIDDEN).contains(&self.hidden), "1 to 65536")?;
+        whole("image_layers", self.image_layers, layers.contains(&self.image_layers), "1 to 16")?;
+        whole("text_layers", self.text_layers, layers.contains(&self.text_layers), "1 to 16")?;
+        real("alpha", self.alpha, (0.0..=1.0).contains(&self.alpha), "0 to 1")?;
+        real("margin", self.margin, self.margin >= 0.0, "0 or more")?;
+        real("shift", self.shift, self.shift >= 0.0, "0 or more")?;
+        real("temperature", self.temperature, self.temperature > 0.0, "above 0")?;
+        real("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "0 up to, not including, 1")?;
+        whole("negatives", self.negatives, (1..=1 << 20).contains(&self.negatives), "1 to 1048576")?;
+        whole("epochs", self.epochs as usize, self.epochs > 0, "1 or more")?;
+        whole("batch", self.batch, (2..=1 << 16).contains(&self.batch), "2 to 65536")?;
+        real("learning_rate", self.learning_rate, self.learning_rate > 0.0, "above 0")?;
+        real("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
+        real("clip_norm", self.clip_norm, self.clip_norm > 0.0, "above 0")
+    }
+}
+
+fn check(field: &'static str, value: String, accepted: bool, expected: &'static str) -> Result<(), Error> {
+    if accepted { Ok(()) } else { Err(Error::Config { field, value, expected }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_and_the_paper_are_valid() {
+        TrainConfig::default().validate().unwrap();
+        TrainConfig::paper(CodeBits::B64).validate().unwrap();
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let refused = |config: TrainConfig| match config.validate() {
+            Err(Error::Config { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        let with = TrainConfig::default;
+        assert_eq!(refused(TrainConfig { alpha: 1.5, ..with() }), "alpha");
+        assert_eq!(refused(TrainConfig { temperature: 0.0, ..with() }), "temperature");
+        assert_eq!(refused(TrainConfig { momentum: f64::NAN, ..with() }), "momentum");
+        assert_eq!(refused(TrainConfig { epochs: 0, ..with() }), "epochs");
+        assert_eq!(refused(TrainConfig { learning_rate: f64::INFINITY, ..with() }), "learning_rate");
+    }
+
+    #[test]
+    fn a_config_survives_json() {
+        let config = TrainConfig { optimizer: Optimizer::Sgd, ..TrainConfig::default() };
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), config);
+    }
+}

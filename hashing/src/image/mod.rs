@@ -1,0 +1,14 @@
+//! Pictures: decoding them, and computing their features.
+
+mod architecture;
+mod decode;
+mod depthwise;
+mod encoder;
+mod picture;
+mod pointwise;
+mod weights;
+
+pub use decode::DecodeLimits;
+pub use encoder::ImageEncoder;
+pub(crate) use pointwise::Pointwise;
+pub use picture::Picture;

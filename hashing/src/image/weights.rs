@@ -1,0 +1,63 @@
+//! Reads the network's weights out of a safetensors file.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use safetensors::tensor::{Dtype, SafeTensors};
+
+use crate::Error;
+
+/// Tensors of an image encoder's file, float16 or float32.
+pub(super) struct Weights<'a> {
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Weights<'a> {
+    /// Reads the header of a file. The tensors themselves are checked when they are asked for.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
+        match SafeTensors::deserialize(bytes) {
+            Ok(tensors) => Ok(Self { tensors }),
+            Err(error) => Err(invalid(format!("it is not a safetensors file ({error})"))),
+        }
+    }
+
+    /// The numbers of tensor `name`, which must have the given shape and be finite.
+    pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let Ok(tensor) = self.tensors.tensor(name) else {
+            return Err(invalid(format!("tensor {name} is missing")));
+        };
+        if tensor.shape() != shape {
+            let found = tensor.shape();
+            return Err(invalid(format!("tensor {name} has shape {found:?}, expected {shape:?}")));
+        }
+        let values: Vec<f32> = match tensor.dtype() {
+            Dtype::F32 => {
+                let numbers = tensor.data().as_chunks().0.iter();
+                numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
+            }
+            Dtype::F16 => {
+                let numbers = tensor.data().as_chunks().0.iter();
+                let halves: Vec<f16> = numbers.map(|bytes| f16::from_le_bytes(*bytes)).collect();
+                halves.to_f32_vec()
+            }
+            other => {
+                return Err(invalid(format!("tensor {name} is {other}, expected F16 or F32")));
+            }
+        };
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(invalid(format!("tensor {name} holds a NaN or an infinity")));
+        }
+        Ok(values)
+    }
+
+    /// A convolution's weights and biases: tensors `layer.weight` of the given shape, the first
+    /// entry of which is the number of outputs, and `layer.bias`.
+    pub(super) fn layer(&self, layer: &str, shape: [usize; 4]) -> Result<(Vec<f32>, Vec<f32>), Error> {
+        let weights = self.read(&format!("{layer}.weight"), &shape)?;
+        let bias = self.read(&format!("{layer}.bias"), &shape[..1])?;
+        Ok((weights, bias))
+    }
+}
+
+fn invalid(reason: String) -> Error {
+    Error::ImageWeights { reason }
+}

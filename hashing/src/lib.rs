@@ -1,0 +1,72 @@
+//! Cross-modal hashing: networks that turn image and text features into binary codes.
+//!
+//! The package holds the UCCH method (Hu, Zhu, Lin, Peng, Zhao, Peng, "Unsupervised Contrastive
+//! Cross-modal Hashing", IEEE TPAMI 45(3), 2023): two multi-layer perceptrons, a contrastive and a
+//! ranking loss, a memory bank, and the trainer that minimizes them; the model file; and the
+//! retrieval metrics. It knows no files and no database: features come in through [`PairSource`],
+//! models leave as bytes.
+//!
+//! ```
+//! use twinbit_hashing::{Features, TrainConfig, Trainer};
+//! use twinbit_kernels::{CodeBits, Modality};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let image: Vec<f32> = (0..64 * 4).map(|i| ((i * 37) % 11) as f32).collect();
+//! let text: Vec<f32> = (0..64 * 3).map(|i| ((i * 23) % 7) as f32).collect();
+//! let pairs = Features::new(&image, 4, &text, 3)?;
+//! let config = TrainConfig { bits: CodeBits::B16, hidden: 8, batch: 32, epochs: 1, ..TrainConfig::default() };
+//! let outcome = Trainer::new(config).fit(&pairs, &mut ())?;
+//! let codes = outcome.model.encode(Modality::Image, &image)?;
+//! assert_eq!(codes.rows(), 64);
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod bank;
+mod blob;
+mod config;
+mod encoder;
+mod epoch;
+mod error;
+mod id;
+mod image;
+mod in_place;
+mod keys;
+mod labels;
+mod loss;
+mod metrics;
+mod model;
+mod net;
+mod optimizer;
+mod random;
+mod real;
+mod report;
+mod sampler;
+mod schedule;
+mod source;
+mod spec;
+mod step;
+mod text;
+mod trainer;
+mod validation;
+
+pub use bank::MemoryBank;
+pub use config::{Optimizer, Schedule, TrainConfig};
+pub use error::Error;
+pub use id::ModelId;
+pub use image::{DecodeLimits, ImageEncoder, Picture};
+pub use labels::Labels;
+pub use metrics::{
+    LookupPoint, RetrievalScores, evaluate, mean_average_precision, recall_at,
+};
+pub use model::HashModel;
+pub use net::{Layer, Network};
+pub use real::Real;
+pub use report::{EpochReport, Observer, Outcome, Scores};
+pub use source::{Features, PairSource};
+pub use spec::ModelSpec;
+pub use step::{Batch, Differentiation, Keys, Losses, Pass, StepSettings, TrainingState};
+pub use text::{TextFeaturiser, TextKind};
+pub use trainer::Trainer;

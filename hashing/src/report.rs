@@ -1,0 +1,76 @@
+//! What training tells while it runs, and what it leaves.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
+use crate::model::HashModel;
+
+/// Validation scores of an epoch: MAP where there are labels, else recall@10.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Scores {
+    /// Images as queries, texts as database.
+    pub image_to_text: f64,
+    /// Texts as queries, images as database.
+    pub text_to_image: f64,
+}
+
+impl Scores {
+    /// The mean of both directions, which picks the epoch.
+    pub fn mean(&self) -> f64 {
+        (self.image_to_text + self.text_to_image) / 2.0
+    }
+}
+
+/// An epoch that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EpochReport {
+    /// Epoch, counted from 1.
+    pub epoch: u32,
+    /// Mean loss of its steps.
+    pub loss: f64,
+    /// Wall time of the epoch, validation included, in seconds.
+    pub seconds: f64,
+    /// Median wall time of a step in milliseconds, reading its features included.
+    pub step_ms: f64,
+    /// Learning rate of the epoch.
+    pub learning_rate: f64,
+    /// Scores on the validation set, where there is one.
+    pub validation: Option<Scores>,
+}
+
+/// Watches training, and may stop it: a `Break` from either call ends it with
+/// [`Error::Cancelled`](crate::Error::Cancelled) and nothing is kept.
+pub trait Observer {
+    /// After each step: `step` of `steps` in all epochs together, counted from 1, and its loss.
+    fn on_step(&mut self, step: usize, steps: usize, loss: f64) -> ControlFlow<()> {
+        let _ = (step, steps, loss);
+        ControlFlow::Continue(())
+    }
+
+    /// After each epoch.
+    fn on_epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        let _ = report;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+/// What training leaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The model of the best epoch.
+    pub model: HashModel,
+    /// The epoch the model is from, counted from 1: the first with the greatest mean score, or the
+    /// last one when there was no validation set.
+    pub best_epoch: u32,
+    /// One report an epoch.
+    pub epochs: Vec<EpochReport>,
+    /// Pairs that were trained on; held-out pairs are not among them.
+    pub training_pairs: usize,
+    /// Pairs held out for validation.
+    pub held_out_pairs: usize,
+}

@@ -1,0 +1,456 @@
+//! One training step, taken apart: differentiate, then apply.
+//!
+//! [`Trainer`](crate::Trainer) drives this. It is public for whoever wants to impose batches, keys
+//! and initial weights and look at every number on the way, as the tests `parity` do.
+
+use candle_core::{Device, Tensor, Var};
+use twinbit_kernels::{CodeBits, Modality};
+
+use crate::Error;
+use crate::bank::MemoryBank;
+use crate::config::{Optimizer, TrainConfig};
+use crate::in_place::read;
+use crate::keys::{BatchKeys, unpack};
+use crate::loss::contrastive::{self, PackedKeys};
+use crate::loss::{Differentiated, ranking};
+use crate::net::{Layer, Network};
+use crate::optimizer::{OptimizerState, Update, clip_factor, gradient_norm};
+use crate::real::Real;
+
+/// How gradients are computed. Both give the same numbers up to rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differentiation {
+    /// Fused losses on packed signs and a backward pass written out.
+    Fused,
+    /// Candle's automatic differentiation of the losses as the paper writes them: slow, and needs
+    /// memory for batch x keys x bits numbers. The reference.
+    Autodiff,
+}
+
+/// The hyper-parameters of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepSettings {
+    /// Weight of the contrastive loss.
+    pub alpha: f64,
+    /// Margin of the ranking loss.
+    pub margin: f64,
+    /// Shift of the ranking loss.
+    pub shift: f64,
+    /// Temperature of the contrastive loss.
+    pub temperature: f64,
+    /// Momentum of the memory bank; 0 makes every step a warm-up step.
+    pub momentum: f64,
+    /// Largest norm of all gradients together.
+    pub clip_norm: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// How gradients are computed.
+    pub differentiation: Differentiation,
+}
+
+impl From<&TrainConfig> for StepSettings {
+    fn from(config: &TrainConfig) -> Self {
+        Self {
+            alpha: config.alpha,
+            margin: config.margin,
+            shift: config.shift,
+            temperature: config.temperature,
+            momentum: config.momentum,
+            clip_norm: config.clip_norm,
+            weight_decay: config.weight_decay,
+            optimizer: config.optimizer,
+            differentiation: Differentiation::Fused,
+        }
+    }
+}
+
+/// Where a step's contrastive keys come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys<'a> {
+    /// Warm-up: the signs of the means of the batch's own outputs.
+    Batch,
+    /// Rows of the memory bank, row-major (batch, keys), each pair's own row first.
+    Bank(&'a [u32]),
+}
+
+/// What a step is given.
+#[derive(Clone, Debug)]
+pub struct Batch<'a, T> {
+    /// Row of each pair in the memory bank.
+    pub pairs: &'a [u32],
+    /// Image features, row-major.
+    pub image: Vec<T>,
+    /// Text features, row-major.
+    pub text: Vec<T>,
+    /// The contrastive keys.
+    pub keys: Keys<'a>,
+}
+
+/// The losses of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// L_c (eq. 3 and 4), both sides added.
+    pub contrastive: f64,
+    /// L_r (eq. 8 and 14).
+    pub ranking: f64,
+    /// alpha L_c + (1 - alpha) L_r.
+    pub total: f64,
+}
+
+/// What differentiating a batch gave.
+pub struct Pass<T> {
+    /// The batch's losses, before any change.
+    pub losses: Losses,
+    /// l2 norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+    outputs: [Vec<T>; 2],
+    /// For each network: weight, bias, layer by layer.
+    gradients: [Vec<Tensor>; 2],
+    pairs: Vec<u32>,
+    warm_up: bool,
+}
+
+impl<T: Real> Pass<T> {
+    /// Outputs of that side's network, row-major (batch, bits), rows of unit norm.
+    pub fn outputs(&self, modality: Modality) -> &[T] {
+        &self.outputs[modality.index()]
+    }
+
+    /// Gradients of that side's parameters before clipping, in the shape of its layers.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when memory runs out.
+    pub fn gradients(&self, modality: Modality) -> Result<Vec<Layer<T>>, Error> {
+        self.gradients[modality.index()]
+            .chunks_exact(2)
+            .map(|pair| {
+                let (outputs, inputs) = pair[0].dims2()?;
+                Ok(Layer {
+                    inputs,
+                    outputs,
+                    weight: pair[0].flatten_all()?.to_vec1()?,
+                    bias: pair[1].to_vec1()?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Everything that training changes: both networks, the memory bank and the optimizer's moments.
+pub struct TrainingState<T> {
+    settings: StepSettings,
+    networks: [Network<T>; 2],
+    bank: MemoryBank<T>,
+    optimizer: OptimizerState<T>,
+}
+
+impl<T: Real> TrainingState<T> {
+    /// Training from these networks and this bank.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the two networks give codes of different lengths, or lengths that the
+    /// bank's rows do not have.
+    pub fn new(
+        settings: StepSettings,
+        image: Network<T>,
+        text: Network<T>,
+        bank: MemoryBank<T>,
+    ) -> Result<Self, Error> {
+        let bits = CodeBits::new(image.bits())?.bits();
+        same("outputs of the text network", bits, text.bits())?;
+        same("values in a row of the memory bank", bits, bank.bits())?;
+        let parameters = image.parameters().chain(text.parameters());
+        let optimizer = OptimizerState::new(settings.optimizer, parameters);
+        Ok(Self { settings, networks: [image, text], bank, optimizer })
+    }
+
+    /// That side's network.
+    pub fn network(&self, modality: Modality) -> &Network<T> {
+        &self.networks[modality.index()]
+    }
+
+    /// The memory bank.
+    pub fn bank(&self) -> &MemoryBank<T> {
+        &self.bank
+    }
+
+    /// Losses and gradients of a batch; changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the parts of the batch do not fit together, [`Error::ZeroNorm`] when a
+    /// network's output has no direction.
+    pub fn differentiate(&self, batch: Batch<'_, T>) -> Result<Pass<T>, Error> {
+        self.check(&batch)?;
+        let keys = if self.settings.momentum == 0.0 { Keys::Batch } else { batch.keys };
+        let pairs = batch.pairs.to_vec();
+        let warm_up = matches!(keys, Keys::Batch);
+        let (losses, outputs, gradients) = match self.settings.differentiation {
+            Differentiation::Fused => self.fused(batch.image, batch.text, keys)?,
+            Differentiation::Autodiff => self.autodiff(batch.image, batch.text, keys)?,
+        };
+        let gradient_norm = gradient_norm::<T>(gradients.iter().flatten())?;
+        Ok(Pass { losses, gradient_norm, outputs, gradients, pairs, warm_up })
+    }
+
+    /// Clips the gradients, lets the optimizer change the networks, and moves the bank's rows
+    /// towards the outputs the batch had before that.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when the pass belongs to other networks.
+    pub fn apply(&mut self, pass: &Pass<T>, learning_rate: f64) -> Result<(), Error> {
+        let update = Update {
+            learning_rate,
+            weight_decay: self.settings.weight_decay,
+            clip: clip_factor(pass.gradient_norm, self.settings.clip_norm),
+        };
+        let parameters = self.networks.iter().flat_map(Network::parameters);
+        let gradients = pass.gradients.iter().flatten();
+        self.optimizer.update(parameters.zip(gradients), &update)?;
+        let momentum = if pass.warm_up { 0.0 } else { self.settings.momentum };
+        self.bank.update(&pass.pairs, [&pass.outputs[0], &pass.outputs[1]], momentum);
+        Ok(())
+    }
+
+    fn bits(&self) -> usize {
+        self.networks[0].bits()
+    }
+
+    fn check(&self, batch: &Batch<'_, T>) -> Result<(), Error> {
+        let samples = batch.pairs.len();
+        let rows = self.bank.rows();
+        let outside = |rows_named: &[u32]| rows_named.iter().copied().find(|&row| row as usize >= rows);
+        same("image features of the batch", samples * self.networks[0].inputs(), batch.image.len())?;
+        same("text features of the batch", samples * self.networks[1].inputs(), batch.text.len())?;
+        if samples == 0 {
+            return Err(Error::Shape { what: "pairs of the batch", expected: 1, got: 0 });
+        }
+        let named = match batch.keys {
+            Keys::Batch => &[],
+            Keys::Bank(keys) if keys.is_empty() || keys.len() % samples != 0 => {
+                return Err(Error::Shape {
+                    what: "keys of the batch, the same number for each pair",
+                    expected: keys.len().div_ceil(samples).max(1) * samples,
+                    got: keys.len(),
+                });
+            }
+            Keys::Bank(keys) => keys,
+        };
+        match outside(batch.pairs).or_else(|| outside(named)) {
+            Some(row) => {
+                Err(Error::Shape { what: "rows of the memory bank", expected: row as usize + 1, got: rows })
+            }
+            None => Ok(()),
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "the two halves of one pass, used once")]
+    fn fused(
+        &self,
+        image: Vec<T>,
+        text: Vec<T>,
+        keys: Keys<'_>,
+    ) -> Result<(Losses, [Vec<T>; 2], [Vec<Tensor>; 2]), Error> {
+        let bits = self.bits();
+        let activations = [self.networks[0].forward(image)?, self.networks[1].forward(text)?];
+        for (modality, activations) in Modality::ALL.into_iter().zip(&activations) {
+            if let Some(row) = activations.zero_row() {
+                return Err(Error::ZeroNorm { modality, row });
+            }
+        }
+        let outputs = [&activations[0].outputs[..], &activations[1].outputs[..]];
+        let own_keys;
+        let keys = match keys {
+            Keys::Bank(indices) => {
+                let samples = outputs[0].len() / bits;
+                PackedKeys { signs: self.bank.signs(), indices, keys: indices.len() / samples }
+            }
+            Keys::Batch => {
+                own_keys = BatchKeys::new(outputs, bits);
+                own_keys.packed()
+            }
+        };
+        let contrastive = contrastive::fused(outputs, bits, &keys, self.settings.temperature);
+        let ranking = ranking::fused(outputs, bits, self.settings.margin, self.settings.shift)?;
+        let losses = self.losses(contrastive.loss, ranking.loss);
+        let [image, text] = self.combine(contrastive, &ranking);
+        let gradients = [
+            self.networks[0].backward(&activations[0], &image)?,
+            self.networks[1].backward(&activations[1], &text)?,
+        ];
+        Ok((losses, activations.map(|activations| activations.outputs), gradients))
+    }
+
+    fn losses(&self, contrastive: f64, ranking: f64) -> Losses {
+        let alpha = self.settings.alpha;
+        Losses { contrastive, ranking, total: alpha * contrastive + (1.0 - alpha) * ranking }
+    }
+
+    /// alpha times one gradient plus (1 - alpha) times the other.
+    fn combine(&self, contrastive: Differentiated<T>, ranking: &Differentiated<T>) -> [Vec<T>; 2] {
+        let alpha = T::from_f64(self.settings.alpha);
+        let beta = T::from_f64(1.0 - self.settings.alpha);
+        let mut combined = contrastive.gradients;
+        for (combined, ranking) in combined.iter_mut().zip(&ranking.gradients) {
+            for (combined, &ranking) in combined.iter_mut().zip(ranking) {
+                *combined = alpha * *combined + beta * ranking;
+            }
+        }
+        combined
+    }
+
+    #[expect(clippy::type_complexity, reason = "the two halves of one pass, used once")]
+    fn autodiff(
+        &self,
+        image: Vec<T>,
+        text: Vec<T>,
+        keys: Keys<'_>,
+    ) -> Result<(Losses, [Vec<T>; 2], [Vec<Tensor>; 2]), Error> {
+        let bits = self.bits();
+        let mut variables: [Vec<Var>; 2] = [Vec::new(), Vec::new()];
+        let mut outputs = Vec::with_capacity(2);
+        for (side, rows) in [image, text].into_iter().enumerate() {
+            let network = &self.networks[side];
+            let count = rows.len() / network.inputs();
+            let mut values = Tensor::from_vec(rows, (count, network.inputs()), &Device::Cpu)?;
+            for (index, layer) in network.layers.iter().enumerate() {
+                let weight = Var::from_tensor(&layer.weight)?;
+                let bias = Var::from_tensor(&layer.bias)?;
+                values = values.matmul(&weight.t()?)?.broadcast_add(&bias)?;
+                if index + 1 < network.layers.len() {
+                    values = values.relu()?;
+                }
+                variables[side].extend([weight, bias]);
+            }
+            let squashed = values.tanh()?;
+            let norms = squashed.sqr()?.sum_keepdim(1)?.sqrt()?;
+            outputs.push(squashed.broadcast_div(&norms)?);
+        }
+        let plain = [outputs[0].flatten_all()?.to_vec1()?, outputs[1].flatten_all()?.to_vec1()?];
+        let own_keys = BatchKeys::new([&plain[0], &plain[1]], bits);
+        let packed = match keys {
+            Keys::Batch => own_keys.packed(),
+            Keys::Bank(indices) => {
+                PackedKeys { signs: self.bank.signs(), indices, keys: indices.len() / outputs[0].dims()[0] }
+            }
+        };
+        let sides = [&outputs[0], &outputs[1]];
+        let contrastive =
+            contrastive::autodiff(sides, &unpack::<T>(&packed, bits)?, self.settings.temperature)?;
+        let ranking = ranking::autodiff(sides, self.settings.margin, self.settings.shift)?;
+        let alpha = self.settings.alpha;
+        let total = ((&contrastive * alpha)? + (&ranking * (1.0 - alpha))?)?;
+        let store = total.backward()?;
+        let mut gradients = [Vec::new(), Vec::new()];
+        for (gradients, variables) in gradients.iter_mut().zip(&variables) {
+            for variable in variables {
+                let gradient = match store.get(variable) {
+                    Some(gradient) => gradient.contiguous()?,
+                    None => variable.zeros_like()?,
+                };
+                gradients.push(gradient);
+            }
+        }
+        let scalar = |loss: &Tensor| read(loss, |values: &[T]| values[0].to_f64());
+        Ok((self.losses(scalar(&contrastive)?, scalar(&ranking)?), plain, gradients))
+    }
+}
+
+fn same(what: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if expected == got { Ok(()) } else { Err(Error::Shape { what, expected, got }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::layer_shapes;
+    use crate::random::{Purpose, below, stream, unit};
+
+    const PAIRS: usize = 40;
+
+    fn settings(differentiation: Differentiation) -> StepSettings {
+        StepSettings { differentiation, ..StepSettings::from(&TrainConfig::default()) }
+    }
+
+    fn state(settings: StepSettings) -> TrainingState<f64> {
+        let network = |inputs, layers| {
+            let mut generator = stream(4, Purpose::ImageWeights, inputs as u64);
+            Network::initialize(&layer_shapes(inputs, 30, layers, 24), &mut generator).unwrap()
+        };
+        let bank = MemoryBank::initialize(PAIRS, CodeBits::new(24).unwrap(), 4).unwrap();
+        TrainingState::new(settings, network(10, 3), network(6, 2), bank).unwrap()
+    }
+
+    fn batch<'a>(pairs: &'a [u32], keys: Keys<'a>) -> Batch<'a, f64> {
+        let mut generator = stream(8, Purpose::Bank, 0);
+        let mut draw = |count| (0..count).map(|_| unit(&mut generator) - 0.5).collect();
+        Batch { pairs, image: draw(pairs.len() * 10), text: draw(pairs.len() * 6), keys }
+    }
+
+    fn close(fused: &[f64], reference: &[f64]) {
+        let largest = reference.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+        for (fused, reference) in fused.iter().zip(reference) {
+            assert!((fused - reference).abs() < 1e-12 * largest, "{fused} is not {reference}");
+        }
+    }
+
+    #[test]
+    fn fused_gradients_equal_automatic_ones() {
+        let pairs: Vec<u32> = (0..12).map(|i| (i * 7) % PAIRS as u32).collect();
+        let mut generator = stream(6, Purpose::Negatives, 0);
+        let drawn: Vec<u32> = pairs
+            .iter()
+            .flat_map(|&own| {
+                let negatives: Vec<u32> = (0..50).map(|_| below(&mut generator, PAIRS as u32)).collect();
+                std::iter::once(own).chain(negatives)
+            })
+            .collect();
+        for keys in [Keys::Batch, Keys::Bank(&drawn)] {
+            let pass = |differentiation| {
+                state(settings(differentiation)).differentiate(batch(&pairs, keys)).unwrap()
+            };
+            let (fused, reference) = (pass(Differentiation::Fused), pass(Differentiation::Autodiff));
+            close(&[fused.losses.total], &[reference.losses.total]);
+            for modality in Modality::ALL {
+                let layers = [fused.gradients(modality).unwrap(), reference.gradients(modality).unwrap()];
+                for (fused, reference) in layers[0].iter().zip(&layers[1]) {
+                    close(&fused.weight, &reference.weight);
+                    close(&fused.bias, &reference.bias);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_momentum_every_step_is_a_warm_up_step() {
+        let pairs: Vec<u32> = (0..8).collect();
+        let keys = [3; 8 * 5];
+        let settings = StepSettings { momentum: 0.0, ..settings(Differentiation::Fused) };
+        let loss = |keys| state(settings.clone()).differentiate(batch(&pairs, keys)).unwrap().losses;
+        assert_eq!(loss(Keys::Bank(&keys)), loss(Keys::Batch));
+    }
+
+    #[test]
+    fn an_output_without_direction_is_named() {
+        let dead = Layer { inputs: 10, outputs: 24, weight: vec![0.0; 240], bias: vec![0.0; 24] };
+        let full = state(settings(Differentiation::Fused));
+        let bank = full.bank().clone();
+        let text = full.network(Modality::Text).clone();
+        let image = Network::new(vec![dead]).unwrap();
+        let state = TrainingState::new(settings(Differentiation::Fused), image, text, bank).unwrap();
+        let pass = state.differentiate(batch(&[1, 2], Keys::Batch));
+        assert!(matches!(pass, Err(Error::ZeroNorm { modality: Modality::Image, row: 0 })));
+    }
+
+    #[test]
+    fn batches_that_do_not_fit_are_refused() {
+        let state = state(settings(Differentiation::Fused));
+        let refused = |batch| matches!(state.differentiate(batch), Err(Error::Shape { .. }));
+        assert!(refused(batch(&[], Keys::Batch)));
+        assert!(refused(batch(&[PAIRS as u32], Keys::Batch)));
+        assert!(refused(batch(&[0, 1], Keys::Bank(&[0, 1, 2]))));
+        assert!(refused(batch(&[0, 1], Keys::Bank(&[0, PAIRS as u32]))));
+        assert!(refused(Batch { image: vec![0.0; 3], ..batch(&[0, 1], Keys::Batch) }));
+    }
+}

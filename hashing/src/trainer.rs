@@ -1,0 +1,385 @@
+//! The training loop: epochs of steps, validation, and the choice of the epoch.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use twinbit_kernels::Modality;
+
+use crate::Error;
+use crate::bank::MemoryBank;
+use crate::config::TrainConfig;
+use crate::epoch::EpochRun;
+use crate::labels::Labels;
+use crate::model::HashModel;
+use crate::net::Network;
+use crate::random::{Purpose, stream};
+use crate::report::{EpochReport, Observer, Outcome};
+use crate::sampler::{Sampler, hold_out};
+use crate::schedule::learning_rate;
+use crate::source::PairSource;
+use crate::spec::{MAX_WIDTH, ModelSpec, NO_FEATURISER};
+use crate::step::{StepSettings, TrainingState};
+use crate::text::TextFeaturiser;
+use crate::validation::{VALIDATION_PAIRS, Validation, validate};
+
+/// With fewer pairs than this none are held out.
+const HOLD_OUT_FROM: usize = 4000;
+
+/// Trains a [`HashModel`] on pairs.
+///
+/// The epoch that is kept is chosen by validation: with labels, by MAP over the first 2,000 training
+/// pairs as queries and database, both ways; without, by recall@10 both ways on 2,000 pairs that the
+/// seed picks and that leave the training set, when there are at least 4,000; else it is the last.
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    config: TrainConfig,
+    labels: Option<Labels>,
+    held_out: Option<usize>,
+    image_featuriser: String,
+    text_featuriser: Option<TextFeaturiser>,
+}
+
+impl Trainer {
+    /// A trainer with these hyper-parameters.
+    pub fn new(config: TrainConfig) -> Self {
+        Self {
+            config,
+            labels: None,
+            held_out: None,
+            image_featuriser: NO_FEATURISER.into(),
+            text_featuriser: None,
+        }
+    }
+
+    /// Labels of the training pairs, row by row. They only choose the epoch; training never sees
+    /// them.
+    pub fn validation_labels(mut self, labels: &Labels) -> Self {
+        self.labels = Some(labels.clone());
+        self
+    }
+
+    /// How many pairs to hold out for validation when there are no labels; 0 keeps the last epoch.
+    pub fn held_out(mut self, pairs: usize) -> Self {
+        self.held_out = Some(pairs);
+        self
+    }
+
+    /// The featurizers whose outputs the pairs are, to be named in the model; the fitted one for
+    /// text travels inside it.
+    pub fn featurisers(mut self, image_id: impl Into<String>, text: Option<TextFeaturiser>) -> Self {
+        self.image_featuriser = image_id.into();
+        self.text_featuriser = text;
+        self
+    }
+
+    /// Trains on all pairs of the source.
+    ///
+    /// # Errors
+    /// [`Error::Config`] and [`Error::TooFewPairs`] before anything is read; [`Error::Source`] and
+    /// [`Error::NotFinite`] (naming the pair) for what the source gives; [`Error::ZeroNorm`] and
+    /// [`Error::Diverged`] when training breaks down; [`Error::WeightOverflow`] when a weight leaves
+    /// the range of float16; [`Error::Cancelled`] when the observer says so.
+    pub fn fit(&self, source: &dyn PairSource, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let config = &self.config;
+        config.validate()?;
+        let spec = self.spec(source)?;
+        let (training, validation) = self.split(source.pairs())?;
+        if training.len() < config.batch {
+            return Err(Error::TooFewPairs { pairs: training.len(), batch: config.batch });
+        }
+        let sampler = Sampler::new(config.seed, training.len(), config.batch, config.negatives);
+        let mut state = self.initialize(&spec, training.len())?;
+        let mut best: Option<(f64, u32, HashModel)> = None;
+        let mut reports = Vec::with_capacity(config.epochs as usize);
+        for epoch in 0..config.epochs {
+            let begin = Instant::now();
+            let rate = learning_rate(config.learning_rate, config.schedule, epoch, config.epochs);
+            let run = EpochRun { config, source, training: &training, sampler: &sampler };
+            let (loss, step_ms) = run.steps(&mut state, epoch, rate, observer)?;
+            let scores = validate(&validation, &state, source, &training)?;
+            let score = scores.map(|scores| scores.mean());
+            let better = match (&best, score) {
+                (Some((greatest, ..)), Some(score)) => score > *greatest,
+                (None, Some(_)) => true,
+                (_, None) => epoch + 1 == config.epochs,
+            };
+            if better {
+                let networks = Modality::ALL.map(|modality| state.network(modality));
+                let model = HashModel::new(spec.clone(), networks, self.text_featuriser.clone())?;
+                best = Some((score.unwrap_or(0.0), epoch + 1, model));
+            }
+            reports.push(EpochReport {
+                epoch: epoch + 1,
+                loss,
+                seconds: begin.elapsed().as_secs_f64(),
+                step_ms,
+                learning_rate: rate,
+                validation: scores,
+            });
+            if let Some(ControlFlow::Break(())) = reports.last().map(|r| observer.on_epoch(r)) {
+                return Err(Error::Cancelled);
+            }
+        }
+        // validate() refuses zero epochs, and the first or the last epoch is always taken.
+        let (_, best_epoch, model) = best.ok_or(Error::Cancelled)?;
+        Ok(Outcome {
+            model,
+            best_epoch,
+            epochs: reports,
+            training_pairs: training.len(),
+            held_out_pairs: source.pairs() - training.len(),
+        })
+    }
+
+    fn spec(&self, source: &dyn PairSource) -> Result<ModelSpec, Error> {
+        for modality in Modality::ALL {
+            let width = source.width(modality);
+            if !(1..=MAX_WIDTH).contains(&width) {
+                return Err(Error::Shape {
+                    what: "values in a row of features, at least one and at most",
+                    expected: MAX_WIDTH,
+                    got: width,
+                });
+            }
+        }
+        let text_featuriser = self.text_featuriser.as_ref();
+        Ok(ModelSpec {
+            bits: self.config.bits,
+            image_width: source.width(Modality::Image),
+            text_width: source.width(Modality::Text),
+            hidden: self.config.hidden,
+            image_layers: self.config.image_layers,
+            text_layers: self.config.text_layers,
+            image_featuriser: self.image_featuriser.clone(),
+            text_featuriser: text_featuriser.map_or(NO_FEATURISER, |text| text.id()).into(),
+        })
+    }
+
+    /// The pairs to train on, ascending, and how to validate.
+    fn split(&self, pairs: usize) -> Result<(Vec<u32>, Validation<'_>), Error> {
+        if u32::try_from(pairs).is_err() {
+            return Err(Error::Shape {
+                what: "training pairs, at most",
+                expected: u32::MAX as usize,
+                got: pairs,
+            });
+        }
+        let all = || (0..pairs as u32).collect();
+        if let Some(labels) = &self.labels {
+            if labels.rows() != pairs {
+                return Err(Error::Shape {
+                    what: "rows of the validation labels, one for each training pair",
+                    expected: pairs,
+                    got: labels.rows(),
+                });
+            }
+            return Ok((all(), Validation::Labels(labels)));
+        }
+        let default = if pairs >= HOLD_OUT_FROM { VALIDATION_PAIRS } else { 0 };
+        match self.held_out.unwrap_or(default) {
+            0 => Ok((all(), Validation::None)),
+            count => {
+                let (training, held_out) = hold_out(self.config.seed, pairs, count);
+                Ok((training, Validation::HeldOut(held_out)))
+            }
+        }
+    }
+
+    fn initialize(&self, spec: &ModelSpec, pairs: usize) -> Result<TrainingState<f32>, Error> {
+        let seed = self.config.seed;
+        let network = |modality: Modality, purpose| {
+            Network::initialize(&spec.shapes(modality), &mut stream(seed, purpose, 0))
+        };
+        TrainingState::new(
+            StepSettings::from(&self.config),
+            network(Modality::Image, Purpose::ImageWeights)?,
+            network(Modality::Text, Purpose::TextWeights)?,
+            MemoryBank::initialize(pairs, spec.bits, seed)?,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::unit;
+    use crate::source::Features;
+    use twinbit_kernels::CodeBits;
+
+    /// Pairs of 8 kinds: noisy copies of one image and one text pattern each.
+    struct Toy {
+        image: Vec<f32>,
+        text: Vec<f32>,
+        labels: Labels,
+    }
+
+    const KINDS: usize = 8;
+
+    fn toy(pairs: usize) -> Toy {
+        let mut generator = stream(77, Purpose::Bank, 0);
+        let mut draw =
+            |count: usize| -> Vec<f32> { (0..count).map(|_| unit(&mut generator) as f32 - 0.5).collect() };
+        let (images, texts) = (draw(KINDS * 20), draw(KINDS * 12));
+        let noisy = |patterns: &[f32], width: usize, noise: Vec<f32>| -> Vec<f32> {
+            let pattern = |i: usize| patterns[i / width % KINDS * width + i % width];
+            noise.iter().enumerate().map(|(i, noise)| pattern(i) + 0.6 * noise).collect()
+        };
+        Toy {
+            image: noisy(&images, 20, draw(pairs * 20)),
+            text: noisy(&texts, 12, draw(pairs * 12)),
+            labels: Labels::from_sets((0..pairs).map(|pair| [(pair % KINDS) as u32])).unwrap(),
+        }
+    }
+
+    impl Toy {
+        fn features(&self) -> Features<'_> {
+            Features::new(&self.image, 20, &self.text, 12).unwrap()
+        }
+    }
+
+    fn config() -> TrainConfig {
+        TrainConfig {
+            bits: CodeBits::B32,
+            hidden: 48,
+            image_layers: 2,
+            negatives: 64,
+            batch: 32,
+            epochs: 4,
+            learning_rate: 1e-3,
+            ..TrainConfig::default()
+        }
+    }
+
+    #[test]
+    fn training_finds_the_kinds() {
+        let toy = toy(320);
+        let trainer = Trainer::new(config()).validation_labels(&toy.labels);
+        let outcome = trainer.fit(&toy.features(), &mut ()).unwrap();
+        let scores = outcome.epochs[outcome.best_epoch as usize - 1].validation.unwrap();
+        assert!(scores.mean() > 0.8, "{scores:?}; chance is {}", 1.0 / KINDS as f64);
+        let greatest = outcome.epochs.iter().map(|e| e.validation.unwrap().mean()).fold(0.0, f64::max);
+        assert_eq!(scores.mean(), greatest);
+        assert_eq!(outcome.epochs.len(), 4);
+        assert_eq!(outcome.model.spec().image_width, 20);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_weights_whatever_the_threads() {
+        let toy = toy(200);
+        let train = |threads: usize, seed| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let config = TrainConfig { epochs: 2, seed, hidden: 300, ..config() };
+            let trainer = Trainer::new(config);
+            pool.install(|| trainer.fit(&toy.features(), &mut ()).unwrap().model.id())
+        };
+        let id = train(1, 5);
+        assert_eq!(train(2, 5), id);
+        assert_eq!(train(7, 5), id);
+        assert_ne!(train(2, 6), id);
+    }
+
+    #[test]
+    fn without_labels_and_with_few_pairs_the_last_epoch_is_kept() {
+        let outcome = Trainer::new(config()).fit(&toy(100).features(), &mut ()).unwrap();
+        assert_eq!((outcome.best_epoch, outcome.held_out_pairs), (4, 0));
+        assert!(outcome.epochs.iter().all(|epoch| epoch.validation.is_none()));
+    }
+
+    #[test]
+    fn held_out_pairs_choose_the_epoch() {
+        let trainer = Trainer::new(config()).held_out(60);
+        let outcome = trainer.fit(&toy(260).features(), &mut ()).unwrap();
+        assert_eq!((outcome.training_pairs, outcome.held_out_pairs), (200, 60));
+        let scores = outcome.epochs[outcome.best_epoch as usize - 1].validation.unwrap();
+        // Ten among sixty by chance is a sixth.
+        assert!(scores.mean() > 0.5, "{scores:?}");
+    }
+
+    #[test]
+    fn fewer_pairs_than_a_batch_are_an_error() {
+        let trained = Trainer::new(config()).fit(&toy(31).features(), &mut ());
+        assert!(matches!(trained, Err(Error::TooFewPairs { pairs: 31, batch: 32 })));
+        let held_out = Trainer::new(config()).held_out(90).fit(&toy(100).features(), &mut ());
+        assert!(matches!(held_out, Err(Error::TooFewPairs { pairs: 10, .. })));
+    }
+
+    #[test]
+    fn labels_must_be_those_of_the_pairs() {
+        let trainer = Trainer::new(config()).validation_labels(&toy(99).labels);
+        assert!(matches!(trainer.fit(&toy(100).features(), &mut ()), Err(Error::Shape { .. })));
+    }
+
+    /// Stops after some steps or epochs.
+    struct Stop {
+        step: usize,
+        epoch: u32,
+    }
+
+    impl Observer for Stop {
+        fn on_step(&mut self, step: usize, steps: usize, loss: f64) -> ControlFlow<()> {
+            assert!(step <= steps && loss.is_finite());
+            if step == self.step { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+
+        fn on_epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+            if report.epoch == self.epoch { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+
+    #[test]
+    fn the_observer_can_cancel() {
+        let toy = toy(100);
+        for mut stop in [Stop { step: 2, epoch: 0 }, Stop { step: 0, epoch: 1 }] {
+            let trained = Trainer::new(config()).fit(&toy.features(), &mut stop);
+            assert!(matches!(trained, Err(Error::Cancelled)));
+        }
+    }
+
+    /// Fails, or gives a NaN, at one pair.
+    struct Faulty {
+        pair: u32,
+        fails: bool,
+    }
+
+    impl PairSource for Faulty {
+        fn pairs(&self) -> usize {
+            64
+        }
+
+        fn width(&self, _modality: Modality) -> usize {
+            4
+        }
+
+        fn read(
+            &self,
+            modality: Modality,
+            pairs: &[u32],
+            _epoch: u32,
+            out: &mut [f32],
+        ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            out.fill(1.0);
+            if let (Modality::Text, Some(at)) = (modality, pairs.iter().position(|&p| p == self.pair)) {
+                out[at * 4] = f32::NAN;
+                return if self.fails { Err("the disk is gone".into()) } else { Ok(()) };
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_failing_source_is_the_cause() {
+        let trained = Trainer::new(config()).fit(&Faulty { pair: 9, fails: true }, &mut ());
+        match trained {
+            Err(Error::Source { modality: Modality::Text, source }) => {
+                assert_eq!(source.to_string(), "the disk is gone");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_pair_that_is_no_number_is_named() {
+        let trained = Trainer::new(config()).fit(&Faulty { pair: 9, fails: false }, &mut ());
+        assert!(matches!(trained, Err(Error::NotFinite { modality: Modality::Text, row: 9 })));
+    }
+}

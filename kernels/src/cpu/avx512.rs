@@ -1,0 +1,129 @@
+//! AVX-512 with the population counts of VPOPCNTDQ and BITALG: a line is one register.
+
+use std::arch::x86_64::{
+    __m128i, __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi64, _mm512_cmple_epu16_mask,
+    _mm512_cmple_epu32_mask, _mm512_cmple_epu64_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi64_epi16,
+    _mm512_load_si512, _mm512_popcnt_epi16, _mm512_popcnt_epi32, _mm512_popcnt_epi64, _mm512_set1_epi16,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_si512, _mm512_xor_si512,
+};
+
+use super::Kernel;
+use crate::query::Query;
+use crate::{CodeBits, Line};
+
+pub(super) const KERNEL: Kernel = Kernel {
+    name: "avx512",
+    detected: || {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vpopcntdq")
+            && is_x86_feature_detected!("avx512bitalg")
+    },
+    within,
+    distances,
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
+fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
+    match query.bits {
+        CodeBits::B16 => {
+            let (word, bound) = (broadcast(query.words[0]), _mm512_set1_epi16(bound as i16));
+            for (line, bits) in lines.iter().zip(bytemuck::cast_slice_mut(survivors)) {
+                let sums = _mm512_popcnt_epi16(_mm512_xor_si512(load(line), word));
+                *bits = _mm512_cmple_epu16_mask(sums, bound);
+            }
+        }
+        CodeBits::B32 => {
+            let (word, bound) = (broadcast(query.words[0]), _mm512_set1_epi32(bound as i32));
+            for (line, bits) in lines.iter().zip(bytemuck::cast_slice_mut(survivors)) {
+                let sums = _mm512_popcnt_epi32(_mm512_xor_si512(load(line), word));
+                *bits = _mm512_cmple_epu32_mask(sums, bound);
+            }
+        }
+        _ => match query.words.as_slice() {
+            &[word] => within_fixed([word], lines, bound, survivors),
+            &[a, b] => within_fixed([a, b], lines, bound, survivors),
+            &[a, b, c, d] => within_fixed([a, b, c, d], lines, bound, survivors),
+            &[a, b, c, d, e, f, g, h] => within_fixed([a, b, c, d, e, f, g, h], lines, bound, survivors),
+            words => {
+                let bound = broadcast(u64::from(bound));
+                let blocks = lines.chunks_exact(words.len());
+                for (block, bits) in blocks.zip(bytemuck::cast_slice_mut(survivors)) {
+                    *bits = _mm512_cmple_epu64_mask(sums(words, block), bound);
+                }
+            }
+        },
+    }
+}
+
+/// The case of few words, which stay in registers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
+fn within_fixed<const WORDS: usize>(words: [u64; WORDS], lines: &[Line], bound: u32, survivors: &mut [u64]) {
+    let words = words.map(|word| broadcast(word));
+    let bound = broadcast(u64::from(bound));
+    let (blocks, _) = lines.as_chunks::<WORDS>();
+    for (block, bits) in blocks.iter().zip(bytemuck::cast_slice_mut(survivors)) {
+        let mut sums = _mm512_set1_epi64(0);
+        for (line, &word) in block.iter().zip(&words) {
+            sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(_mm512_xor_si512(load(line), word)));
+        }
+        *bits = _mm512_cmple_epu64_mask(sums, bound);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
+fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
+    match query.bits {
+        CodeBits::B16 => {
+            let word = broadcast(query.words[0]);
+            for (line, out) in lines.iter().zip(distances.as_chunks_mut::<32>().0) {
+                let sums = _mm512_popcnt_epi16(_mm512_xor_si512(load(line), word));
+                // SAFETY: `out` is 64 bytes that may be written; the store needs no alignment.
+                unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
+            }
+        }
+        CodeBits::B32 => {
+            let word = broadcast(query.words[0]);
+            for (line, out) in lines.iter().zip(distances.as_chunks_mut::<16>().0) {
+                let sums = _mm512_popcnt_epi32(_mm512_xor_si512(load(line), word));
+                let sums = _mm512_cvtepi32_epi16(sums);
+                // SAFETY: `out` is 32 bytes that may be written; the store needs no alignment.
+                unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sums) }
+            }
+        }
+        _ => {
+            let blocks = lines.chunks_exact(query.words.len());
+            for (block, out) in blocks.zip(distances.as_chunks_mut::<8>().0) {
+                let sums: __m128i = _mm512_cvtepi64_epi16(sums(&query.words, block));
+                // SAFETY: `out` is 16 bytes that may be written; the store needs no alignment.
+                unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), sums) }
+            }
+        }
+    }
+}
+
+/// The distances of the 8 codes of a block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn sums(words: &[u64], block: &[Line]) -> __m512i {
+    let mut sums = _mm512_set1_epi64(0);
+    for (line, &word) in block.iter().zip(words) {
+        let differing = _mm512_xor_si512(load(line), broadcast(word));
+        sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(differing));
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn broadcast(word: u64) -> __m512i {
+    _mm512_set1_epi64(word.cast_signed())
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(line: &Line) -> __m512i {
+    // SAFETY: a `Line` is 64 bytes at a multiple of 64.
+    unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
+}

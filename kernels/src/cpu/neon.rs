@@ -1,0 +1,98 @@
+//! NEON: bits are counted per byte and summed over the places of a code; a line is four registers.
+
+use std::arch::aarch64::{
+    uint8x16_t, uint16x8_t, vaddq_u16, vcntq_u8, vdupq_n_u16, vdupq_n_u64, veorq_u8, vld1q_u64, vpaddlq_u8,
+    vpaddq_u16, vreinterpretq_u8_u64, vst1q_u16,
+};
+
+use super::Kernel;
+use crate::query::Query;
+use crate::{CodeBits, Line};
+
+pub(super) const KERNEL: Kernel =
+    Kernel { name: "neon", detected: || std::arch::is_aarch64_feature_detected!("neon"), within, distances };
+
+#[target_feature(enable = "neon")]
+fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
+    // The bits of a block of 8 codes, in order: the unit in which distances come.
+    let mut bytes = bytemuck::cast_slice_mut::<u64, u8>(survivors).iter_mut();
+    each(query, lines, |sums| {
+        if let Some(byte) = bytes.next() {
+            let nearer = sums.map(|sum| u8::from(u32::from(sum) <= bound));
+            *byte = nearer.iter().rev().fold(0, |byte, bit| byte << 1 | bit);
+        }
+    });
+}
+
+#[target_feature(enable = "neon")]
+fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
+    let mut places = distances.as_chunks_mut::<8>().0.iter_mut();
+    each(query, lines, |sums| {
+        if let Some(place) = places.next() {
+            *place = sums;
+        }
+    });
+}
+
+/// Call `found` with the distances of every 8 codes that the lines hold, in order.
+#[inline]
+#[target_feature(enable = "neon")]
+fn each(query: &Query, lines: &[Line], mut found: impl FnMut([u16; 8])) {
+    match query.bits {
+        CodeBits::B16 => {
+            for line in lines {
+                // A register holds 8 codes.
+                for quarter in differing(line, query.words[0]) {
+                    found(store(vpaddlq_u8(quarter)));
+                }
+            }
+        }
+        CodeBits::B32 => {
+            for line in lines {
+                // Two registers hold 8 codes; a code is two of the 16-bit sums.
+                let [a, b, c, d] = differing(line, query.words[0]).map(|quarter| vpaddlq_u8(quarter));
+                found(store(vpaddq_u16(a, b)));
+                found(store(vpaddq_u16(c, d)));
+            }
+        }
+        _ => {
+            for block in lines.chunks_exact(query.words.len()) {
+                // Four registers hold a word of 8 codes; a code is four of the 16-bit sums.
+                let mut sums = [vdupq_n_u16(0); 4];
+                for (line, &word) in block.iter().zip(&query.words) {
+                    for (sum, quarter) in sums.iter_mut().zip(differing(line, word)) {
+                        *sum = vaddq_u16(*sum, vpaddlq_u8(quarter));
+                    }
+                }
+                let [a, b, c, d] = sums;
+                found(store(vpaddq_u16(vpaddq_u16(a, b), vpaddq_u16(c, d))));
+            }
+        }
+    }
+}
+
+/// The number of bits in which each byte of a line differs from the query's word.
+#[inline]
+#[target_feature(enable = "neon")]
+fn differing(line: &Line, word: u64) -> [uint8x16_t; 4] {
+    let word = vreinterpretq_u8_u64(vdupq_n_u64(word));
+    let (quarters, _) = line.0.as_chunks::<2>();
+    let count = |place: usize| vcntq_u8(veorq_u8(load(&quarters[place]), word));
+    [count(0), count(1), count(2), count(3)]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load(words: &[u64; 2]) -> uint8x16_t {
+    // SAFETY: the words are 16 bytes, which is what the load reads.
+    vreinterpretq_u8_u64(unsafe { vld1q_u64(words.as_ptr()) })
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn store(sums: uint16x8_t) -> [u16; 8] {
+    let mut values = [0; 8];
+    // SAFETY: `values` is 16 bytes that may be written, which is what the store writes.
+    unsafe { vst1q_u16(values.as_mut_ptr(), sums) }
+    values
+}

@@ -1,0 +1,65 @@
+//! The package's error type.
+
+/// What can go wrong in this package.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The code length is not one this library handles.
+    #[error("a code cannot have {bits} bits: choose a multiple of 8 between 8 and 4096")]
+    Bits {
+        /// The length asked for.
+        bits: usize,
+    },
+    /// Two sizes that must agree do not.
+    #[error("{what}: expected {expected}, got {got}")]
+    Shape {
+        /// What was measured, with its unit.
+        what: &'static str,
+        /// The size needed.
+        expected: usize,
+        /// The size given.
+        got: usize,
+    },
+    /// More rows than a row number (`u32`) can name.
+    #[error("{rows} rows do not fit one matrix of codes: split them, at most {} fit", u32::MAX)]
+    TooManyRows {
+        /// The number of rows asked for.
+        rows: usize,
+    },
+    /// Mapped codes do not start at a multiple of 64 bytes.
+    #[error(
+        "a column of codes must start at a multiple of 64 bytes, this one starts {remainder} bytes after one"
+    )]
+    Alignment {
+        /// The address modulo 64.
+        remainder: usize,
+    },
+    /// The nearest 0 codes were asked for.
+    #[error("k must be at least 1")]
+    ZeroK,
+    /// The scan was told to stop before it was done.
+    #[error("the scan was stopped before it was done")]
+    Stopped,
+    /// A value to be packed is not a number and so has no sign.
+    #[error("the value in row {row}, column {column} is not a number and has no sign")]
+    NotANumber {
+        /// The row, from 0.
+        row: usize,
+        /// The column, from 0.
+        column: usize,
+    },
+    /// No modality has this name.
+    #[error("'{name}' is not a modality: write 'image' or 'text'")]
+    UnknownModality {
+        /// The name given.
+        name: String,
+    },
+    /// No implementation of this name can run on this machine.
+    #[error("'{name}' is not an instruction set of this machine: choose one of {available}")]
+    UnknownIsa {
+        /// The name given.
+        name: String,
+        /// The names that would do, comma separated.
+        available: String,
+    },
+}

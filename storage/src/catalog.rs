@@ -1,0 +1,363 @@
+//! The RocksDB catalog: families, options, batches and pinned reads.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
+    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use crate::dead;
+use crate::error::Error;
+use crate::keys;
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Family {
+    /// Format version, counters, definitions, segments, sources, models.
+    Meta = 0,
+    /// (collection, id) to ordinal.
+    Ids = 1,
+    /// (collection, chunk) to a bitmap of dead ordinals.
+    Dead = 2,
+    /// (collection, ordinal) to a row that is in no segment yet.
+    Fresh = 3,
+    /// (collection, ordinal) to the fields of such a row.
+    FreshFields = 4,
+    /// (collection, field, chunk) to the values of rows in segments.
+    Columns = 5,
+    /// (collection, field, value, ordinal) to nothing.
+    Index = 6,
+}
+
+impl Family {
+    pub(crate) const ALL: [Family; 7] = [
+        Family::Meta,
+        Family::Ids,
+        Family::Dead,
+        Family::Fresh,
+        Family::FreshFields,
+        Family::Columns,
+        Family::Index,
+    ];
+
+    /// The families whose keys begin with a collection.
+    pub(crate) const OF_COLLECTIONS: [Family; 6] = [
+        Family::Ids,
+        Family::Dead,
+        Family::Fresh,
+        Family::FreshFields,
+        Family::Columns,
+        Family::Index,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Family::Meta => "meta",
+            Family::Ids => "ids",
+            Family::Dead => "dead",
+            Family::Fresh => "fresh",
+            Family::FreshFields => "fresh_fields",
+            Family::Columns => "columns",
+            Family::Index => "index",
+        }
+    }
+}
+
+/// Bytes of a write buffer; with seven families the sum is bounded by [`ALL_WRITE_BUFFERS`].
+const WRITE_BUFFER: usize = 16 << 20;
+const ALL_WRITE_BUFFERS: usize = 64 << 20;
+/// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open.
+const ALL_LOGS: u64 = 64 << 20;
+
+/// An open catalog, with the lock of the database when it is open for writing.
+pub(crate) struct Catalog {
+    // Closed before the lock is released.
+    db: DB,
+    path: PathBuf,
+    writable: bool,
+    _lock: Option<File>,
+}
+
+impl Catalog {
+    /// Opens the catalog for writing, creating it when absent.
+    pub(crate) fn open(path: &Path, cache_bytes: usize, lock: File) -> Result<Self, Error> {
+        let cache = Cache::new_lru_cache(cache_bytes);
+        let mut options = database_options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let db = DB::open_cf_descriptors(&options, path, descriptors(&cache)).map_err(|e| wrap(path, "open", e))?;
+        Ok(Catalog {
+            db,
+            path: path.to_path_buf(),
+            writable: true,
+            _lock: Some(lock),
+        })
+    }
+
+    /// Opens the catalog as it is now, for reading.
+    pub(crate) fn open_read_only(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
+        let cache = Cache::new_lru_cache(cache_bytes);
+        let db = DB::open_cf_descriptors_read_only(&database_options(), path, descriptors(&cache), false)
+            .map_err(|e| wrap(path, "open", e))?;
+        Ok(Catalog {
+            db,
+            path: path.to_path_buf(),
+            writable: false,
+            _lock: None,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An empty batch.
+    pub(crate) fn batch(&self) -> Result<Batch<'_>, Error> {
+        let mut handles = Vec::with_capacity(Family::ALL.len());
+        for family in Family::ALL {
+            handles.push(self.handle(family)?);
+        }
+        Ok(Batch {
+            inner: WriteBatch::default(),
+            handles,
+        })
+    }
+
+    /// Writes a batch: this is the one commit point of the database.
+    pub(crate) fn write(&self, batch: Batch<'_>, sync: bool) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.db
+            .write_opt(batch.inner, &options)
+            .map_err(|e| wrap(&self.path, "commit", e))
+    }
+
+    /// Pins the catalog as it is now.
+    pub(crate) fn pin(self: &Arc<Self>) -> Pin {
+        Pin {
+            cell: PinCell::new(self.clone(), |catalog| catalog.db.snapshot()),
+        }
+    }
+
+    /// Bytes of a family's files.
+    pub(crate) fn family_bytes(&self, family: Family) -> Result<u64, Error> {
+        let handle = self.handle(family)?;
+        self.db
+            .property_int_value_cf(handle, rocksdb::properties::TOTAL_SST_FILES_SIZE)
+            .map(Option::unwrap_or_default)
+            .map_err(|e| wrap(&self.path, "measure", e))
+    }
+
+    fn handle(&self, family: Family) -> Result<&ColumnFamily, Error> {
+        self.db
+            .cf_handle(family.name())
+            .ok_or_else(|| Error::corrupt(&self.path, 0, format!("family \"{}\" is missing", family.name())))
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        if !self.writable {
+            return;
+        }
+        // Whatever was acknowledged is in the log already. Syncing it ends the wait for `Eventual`
+        // commits, and emptying the write buffers leaves nothing to replay at the next open.
+        let handles: Vec<_> = Family::ALL.into_iter().filter_map(|f| self.handle(f).ok()).collect();
+        let closed = self
+            .db
+            .flush_wal(true)
+            .and_then(|()| self.db.flush_cfs_opt(&handles, &Default::default()));
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the catalog was closed without emptying its write buffers");
+        }
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    // After power is lost, the end of a log that was never synced may be torn: opening goes back to
+    // the last whole commit before the damage. `AbsoluteConsistency` would refuse such a log, which
+    // `Durability::Eventual` makes ordinary; the other two modes may skip over a lost commit and
+    // apply later ones.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_max_total_wal_size(ALL_LOGS);
+    options.set_db_write_buffer_size(ALL_WRITE_BUFFERS);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(256);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_bytes_per_sync(1 << 20);
+    options
+}
+
+fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    Family::ALL
+        .into_iter()
+        .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, cache)))
+        .collect()
+}
+
+fn family_options(family: Family, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if family == Family::Ids {
+        // Most ids put are new: the filter answers those look-ups.
+        table.set_bloom_filter(10.0, false);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(WRITE_BUFFER);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    if family == Family::Dead {
+        options.set_merge_operator_associative("twinbit.union", |_, existing, operands| {
+            dead::merge(existing, operands.iter())
+        });
+    }
+    options
+}
+
+fn wrap(path: &Path, operation: &'static str, error: rocksdb::Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corruption => Error::corrupt(path, 0, error.to_string()),
+        _ => Error::Catalog {
+            operation,
+            source: Box::new(error),
+        },
+    }
+}
+
+/// Changes that become visible and durable together.
+pub(crate) struct Batch<'a> {
+    inner: WriteBatch,
+    handles: Vec<&'a ColumnFamily>,
+}
+
+impl Batch<'_> {
+    #[expect(clippy::indexing_slicing, reason = "one handle a family, checked by Catalog::batch")]
+    fn with(&mut self, family: Family) -> (&mut WriteBatch, &ColumnFamily) {
+        (&mut self.inner, self.handles[family as usize])
+    }
+
+    pub(crate) fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (batch, handle) = self.with(family);
+        batch.put_cf(&handle, key, value);
+    }
+
+    pub(crate) fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) {
+        let (batch, handle) = self.with(family);
+        batch.delete_cf(&handle, key);
+    }
+
+    pub(crate) fn merge(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (batch, handle) = self.with(family);
+        batch.merge_cf(&handle, key, value);
+    }
+
+    /// Removes the keys from `first` up to but not including `end`.
+    pub(crate) fn delete_range(&mut self, family: Family, first: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
+        let (batch, handle) = self.with(family);
+        batch.delete_range_cf(&handle, first.as_ref(), end.as_ref());
+    }
+
+    /// Removes the keys with a prefix.
+    pub(crate) fn delete_prefix(&mut self, family: Family, prefix: &[u8]) {
+        // Prefixes hold a collection's number, which never reaches the largest.
+        if let Some(end) = keys::after_prefix(prefix) {
+            self.delete_range(family, prefix, end);
+        }
+    }
+}
+
+type RocksSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
+
+self_cell::self_cell!(
+    struct PinCell {
+        owner: Arc<Catalog>,
+        #[covariant]
+        dependent: RocksSnapshot,
+    }
+);
+
+/// The catalog as it was at one version. Keeps the catalog open.
+pub(crate) struct Pin {
+    cell: PinCell,
+}
+
+impl Pin {
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        self.cell.borrow_owner()
+    }
+
+    pub(crate) fn get(&self, family: Family, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        let catalog = self.catalog();
+        self.cell
+            .borrow_dependent()
+            .get_cf(&catalog.handle(family)?, key)
+            .map_err(|e| wrap(&catalog.path, "read", e))
+    }
+
+    /// Calls `each` for the keys from `first` up to but not including `end` (or to the last), in
+    /// order, until it breaks.
+    pub(crate) fn scan(
+        &self,
+        family: Family,
+        first: &[u8],
+        end: Option<Vec<u8>>,
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        let catalog = self.catalog();
+        let mut options = ReadOptions::default();
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut iterator = self
+            .cell
+            .borrow_dependent()
+            .raw_iterator_cf_opt(&catalog.handle(family)?, options);
+        iterator.seek(first);
+        while let Some((key, value)) = iterator.item() {
+            if each(key, value)?.is_break() {
+                return Ok(());
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(|e| wrap(&catalog.path, "read", e))
+    }
+
+    /// [`scan`](Self::scan) over the keys with a prefix.
+    pub(crate) fn scan_prefix(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        self.scan(family, prefix, keys::after_prefix(prefix), each)
+    }
+
+    /// An error that names a key with an unreadable value.
+    pub(crate) fn corrupt(&self, family: Family, key: &[u8], what: &str) -> Error {
+        let key: String = key.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
+        Error::corrupt(
+            self.catalog().path(),
+            0,
+            format!("family \"{}\", key {key}: {what}", family.name()),
+        )
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pin").field(&self.catalog().path).finish()
+    }
+}

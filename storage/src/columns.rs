@@ -1,0 +1,263 @@
+//! Fields of rows in segments: one chunk a field and [`ORDINALS_PER_COLUMN_CHUNK`] ordinals, with
+//! presence, smallest and largest value, and the values one after the other.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 1 | type |
+//! | 2 | values, at least 1 |
+//! | 512 | one bit an ordinal: which have a value |
+//! | | smallest value, largest value |
+//! | | values: 8 bytes each, 1 for truth values; for strings a `u32` end each, then the bytes |
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use crate::cursor::Cursor;
+use crate::format::ORDINALS_PER_COLUMN_CHUNK;
+use crate::schema::FieldType;
+use crate::value::{Value, ValueRef, type_of_tag, type_tag};
+
+const PRESENCE_BYTES: usize = ORDINALS_PER_COLUMN_CHUNK as usize / 8;
+
+/// The chunk of an ordinal and its place in it.
+pub(crate) fn place(ordinal: u64) -> (u64, u16) {
+    (
+        ordinal / ORDINALS_PER_COLUMN_CHUNK,
+        (ordinal % ORDINALS_PER_COLUMN_CHUNK) as u16,
+    )
+}
+
+/// A chunk as stored.
+pub(crate) struct Chunk<'a> {
+    field_type: FieldType,
+    count: usize,
+    presence: &'a [u8; PRESENCE_BYTES],
+    pub(crate) min: ValueRef<'a>,
+    pub(crate) max: ValueRef<'a>,
+    values: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    /// `None` when the bytes are no chunk.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let mut from = Cursor::new(bytes);
+        let field_type = type_of_tag(from.u8()?)?;
+        let count = usize::from(from.u16()?);
+        let presence: &[u8; PRESENCE_BYTES] = from.bytes(PRESENCE_BYTES)?.try_into().ok()?;
+        let min = ValueRef::decode(field_type, &mut from)?;
+        let max = ValueRef::decode(field_type, &mut from)?;
+        let chunk = Chunk {
+            field_type,
+            count,
+            presence,
+            min,
+            max,
+            values: from.rest(),
+        };
+        let ones: usize = presence.iter().map(|byte| byte.count_ones() as usize).sum();
+        let length = match field_type {
+            FieldType::Str => count * 4 + count.checked_sub(1).map_or(Some(0), |last| chunk.end(last))?,
+            FieldType::Bool => count,
+            _ => count * 8,
+        };
+        (count > 0 && ones == count && chunk.values.len() == length).then_some(chunk)
+    }
+
+    pub(crate) fn field_type(&self) -> FieldType {
+        self.field_type
+    }
+
+    fn end(&self, slot: usize) -> Option<usize> {
+        let bytes = self.values.get(slot * 4..slot * 4 + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    }
+
+    /// The value in a slot: the `slot`-th of those that are there.
+    fn value(&self, slot: usize) -> Option<ValueRef<'a>> {
+        match self.field_type {
+            FieldType::Str => {
+                let start = match slot.checked_sub(1) {
+                    Some(before) => self.end(before)?,
+                    None => 0,
+                };
+                let bytes = self.values.get(self.count * 4..)?.get(start..self.end(slot)?)?;
+                std::str::from_utf8(bytes).ok().map(ValueRef::Str)
+            }
+            FieldType::Bool => ValueRef::decode(self.field_type, &mut Cursor::new(self.values.get(slot..)?)),
+            _ => ValueRef::decode(self.field_type, &mut Cursor::new(self.values.get(slot * 8..)?)),
+        }
+    }
+
+    fn has(&self, place: u16) -> bool {
+        self.presence
+            .get(usize::from(place / 8))
+            .is_some_and(|byte| byte >> (place % 8) & 1 == 1)
+    }
+
+    /// The value at a place: `Some(None)` when there is none, `None` when it is unreadable.
+    pub(crate) fn get(&self, place: u16) -> Option<Option<ValueRef<'a>>> {
+        if !self.has(place) {
+            return Some(None);
+        }
+        let whole: u32 = self
+            .presence
+            .iter()
+            .take(usize::from(place / 8))
+            .map(|byte| byte.count_ones())
+            .sum();
+        let byte = self.presence.get(usize::from(place / 8)).copied().unwrap_or_default();
+        let before = (byte & ((1_u8 << (place % 8)) - 1)).count_ones();
+        self.value((whole + before) as usize).map(Some)
+    }
+
+    /// The places that have a value.
+    pub(crate) fn places(&self) -> impl Iterator<Item = u16> {
+        self.presence.iter().enumerate().flat_map(|(index, byte)| {
+            (0..8)
+                .filter(move |shift| byte >> shift & 1 == 1)
+                .map(move |shift| (index * 8) as u16 + shift)
+        })
+    }
+
+    /// Places and values in order; a value is `None` when it is unreadable.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, Option<ValueRef<'a>>)> {
+        self.places().enumerate().map(|(slot, place)| (place, self.value(slot)))
+    }
+
+    /// All values, to be changed. `None` when one is unreadable.
+    pub(crate) fn to_values(&self) -> Option<ChunkValues> {
+        let mut values = BTreeMap::new();
+        for (place, value) in self.iter() {
+            values.insert(place, value?.to_value());
+        }
+        Some(ChunkValues { values })
+    }
+}
+
+/// The values of a chunk in memory.
+#[derive(Default)]
+pub(crate) struct ChunkValues {
+    values: BTreeMap<u16, Value>,
+}
+
+impl ChunkValues {
+    /// Sets or, with `None`, removes the value at a place.
+    pub(crate) fn set(&mut self, place: u16, value: Option<Value>) {
+        match value {
+            Some(value) => self.values.insert(place, value),
+            None => self.values.remove(&place),
+        };
+    }
+
+    /// The stored form; `None` when there are no values.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let first = self.values.values().next()?.borrow();
+        let (mut min, mut max) = (first, first);
+        let mut presence = [0_u8; PRESENCE_BYTES];
+        for (place, value) in &self.values {
+            if let Some(byte) = presence.get_mut(usize::from(place / 8)) {
+                *byte |= 1 << (place % 8);
+            }
+            let value = value.borrow();
+            if value.compare(min) == Some(Ordering::Less) {
+                min = value;
+            }
+            if value.compare(max) == Some(Ordering::Greater) {
+                max = value;
+            }
+        }
+        let mut out = vec![type_tag(first.field_type())];
+        out.extend((self.values.len() as u16).to_le_bytes());
+        out.extend(presence);
+        min.encode(&mut out);
+        max.encode(&mut out);
+        if first.field_type() == FieldType::Str {
+            let texts = || {
+                self.values.values().map(|value| match value {
+                    Value::Str(text) => text.as_str(),
+                    _ => "",
+                })
+            };
+            // 4,096 strings of at most 65,535 bytes: below 2^28.
+            let mut end = 0_u32;
+            for text in texts() {
+                end += text.len() as u32;
+                out.extend(end.to_le_bytes());
+            }
+            texts().for_each(|text| out.extend(text.as_bytes()));
+        } else {
+            self.values.values().for_each(|value| value.borrow().encode(&mut out));
+        }
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chunk(values: &[(u16, Value)]) -> ChunkValues {
+        ChunkValues {
+            values: values.iter().cloned().collect(),
+        }
+    }
+
+    fn check(values: &[(u16, Value)]) {
+        let bytes = chunk(values).encode().unwrap();
+        let read = Chunk::decode(&bytes).unwrap();
+        let back: Vec<_> = read.iter().map(|(place, value)| (place, value.unwrap().to_value())).collect();
+        assert_eq!(back, values);
+        for place in 0..4096 {
+            let expected = values.iter().find(|(at, _)| *at == place).map(|(_, value)| value.borrow());
+            assert_eq!(read.get(place), Some(expected));
+        }
+        assert_eq!(read.to_values().unwrap().encode().unwrap(), bytes);
+        for cut in (0..bytes.len()).step_by(7) {
+            assert!(Chunk::decode(&bytes[..cut]).is_none(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn chunks_of_every_type_survive() {
+        check(&[(0, Value::I64(-5)), (7, Value::I64(9)), (8, Value::I64(i64::MIN)), (4095, Value::I64(0))]);
+        check(&[(3, Value::Bool(true)), (4, Value::Bool(false))]);
+        check(&[(1, Value::Str(String::new())), (2, Value::Str("größe".into())), (9, Value::Str("b".into()))]);
+        check(&[(1, Value::F64(-0.0)), (2, Value::F64(f64::INFINITY))]);
+        check(&[(1, Value::Timestamp(-1))]);
+        check(&(0..4096).map(|i| (i, Value::U64(u64::from(i) * 3))).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn bounds_are_the_smallest_and_largest() {
+        let bytes = chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).encode().unwrap();
+        let read = Chunk::decode(&bytes).unwrap();
+        assert_eq!((read.min, read.max), (ValueRef::F64(-7.0), ValueRef::F64(2.0)));
+        assert_eq!(bytes[..4], [3, 3, 0, 0b111]);
+    }
+
+    #[test]
+    fn an_emptied_chunk_is_nothing() {
+        let mut values = chunk(&[(5, Value::U64(1))]);
+        values.set(5, None);
+        assert!(values.encode().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn random_strings_survive(values in proptest::collection::btree_map(0_u16..4096, "[a-zäß]{0,9}", 1..40)) {
+            check(&values.into_iter().map(|(place, text)| (place, Value::Str(text))).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn flipped_bytes_never_panic(at in 0_usize..600, mask in 1_u8..) {
+            let mut bytes = chunk(&[(1, Value::Str("abc".into())), (9, Value::Str("d".into()))]).encode().unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= mask;
+            if let Some(read) = Chunk::decode(&bytes) {
+                read.iter().for_each(|(place, _)| { let _ = read.get(place); });
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Which ordinals are dead: bitmaps over chunks of [`ORDINALS_PER_DEAD_CHUNK`] ordinals, shared
+//! between versions and copied only where a commit kills something.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use crate::format::ORDINALS_PER_DEAD_CHUNK;
+
+/// A set of ordinals.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Dead {
+    chunks: Arc<BTreeMap<u64, Arc<RoaringBitmap>>>,
+}
+
+fn split(ordinal: u64) -> (u64, u32) {
+    (
+        ordinal / ORDINALS_PER_DEAD_CHUNK,
+        (ordinal % ORDINALS_PER_DEAD_CHUNK) as u32,
+    )
+}
+
+impl Dead {
+    pub(crate) fn contains(&self, ordinal: u64) -> bool {
+        let (chunk, low) = split(ordinal);
+        self.chunks.get(&chunk).is_some_and(|bitmap| bitmap.contains(low))
+    }
+
+    pub(crate) fn insert(&mut self, ordinal: u64) {
+        let (chunk, low) = split(ordinal);
+        let bitmap = Arc::make_mut(&mut self.chunks).entry(chunk).or_default();
+        Arc::make_mut(bitmap).insert(low);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Adds a stored chunk. `None` when the bytes are no bitmap of a chunk.
+    pub(crate) fn add_chunk(&mut self, chunk: u64, bytes: &[u8]) -> Option<()> {
+        chunk.checked_add(1)?.checked_mul(ORDINALS_PER_DEAD_CHUNK)?;
+        let bitmap = decode(bytes)?;
+        Arc::make_mut(&mut self.chunks).insert(chunk, Arc::new(bitmap));
+        Some(())
+    }
+
+    /// The union of both.
+    pub(crate) fn union(&self, other: &Dead) -> Dead {
+        if other.is_empty() {
+            return self.clone();
+        }
+        let mut union = self.clone();
+        let chunks = Arc::make_mut(&mut union.chunks);
+        for (chunk, bitmap) in other.chunks.iter() {
+            let entry = chunks.entry(*chunk).or_default();
+            *Arc::make_mut(entry) |= bitmap.as_ref();
+        }
+        union
+    }
+
+    /// The chunks with their stored form.
+    pub(crate) fn encoded(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        self.chunks.iter().map(|(chunk, bitmap)| (*chunk, encode(bitmap)))
+    }
+
+    /// The dead ordinals from `first` to `last`, both included.
+    pub(crate) fn range(&self, first: u64, last: u64) -> impl Iterator<Item = u64> {
+        let (low, high) = (first / ORDINALS_PER_DEAD_CHUNK, last / ORDINALS_PER_DEAD_CHUNK);
+        self.chunks
+            .range(low..=high.max(low))
+            .flat_map(|(chunk, bitmap)| {
+                let base = chunk * ORDINALS_PER_DEAD_CHUNK;
+                bitmap.iter().map(move |low| base + u64::from(low))
+            })
+            .filter(move |ordinal| (first..=last).contains(ordinal))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
+        self.range(0, u64::MAX)
+    }
+}
+
+fn encode(bitmap: &RoaringBitmap) -> Vec<u8> {
+    let mut bitmap = bitmap.clone();
+    bitmap.optimize();
+    let mut out = Vec::with_capacity(bitmap.serialized_size());
+    // Writing to memory does not fail.
+    let _ = bitmap.serialize_into(&mut out);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Option<RoaringBitmap> {
+    let bitmap = RoaringBitmap::deserialize_from(bytes).ok()?;
+    bitmap
+        .max()
+        .is_none_or(|max| u64::from(max) < ORDINALS_PER_DEAD_CHUNK)
+        .then_some(bitmap)
+}
+
+/// The union of stored bitmaps: the catalog's merge operator. `None` on damage, which RocksDB
+/// reports as corruption.
+pub(crate) fn merge<'a>(existing: Option<&[u8]>, operands: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    let mut union = match existing {
+        Some(bytes) => decode(bytes)?,
+        None => RoaringBitmap::new(),
+    };
+    for bytes in operands {
+        union |= decode(bytes)?;
+    }
+    Some(encode(&union))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead(ordinals: &[u64]) -> Dead {
+        let mut dead = Dead::default();
+        ordinals.iter().for_each(|ordinal| dead.insert(*ordinal));
+        dead
+    }
+
+    #[test]
+    fn chunks_survive_storing() {
+        let original = dead(&[0, 65_535, 65_536, 1 << 40]);
+        let mut read = Dead::default();
+        for (chunk, bytes) in original.encoded() {
+            read.add_chunk(chunk, &bytes).unwrap();
+            for cut in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..cut]), None, "cut at {cut}");
+            }
+        }
+        assert_eq!(read, original);
+        assert_eq!(read.iter().collect::<Vec<_>>(), [0, 65_535, 65_536, 1 << 40]);
+        assert_eq!(read.range(65_535, 65_536).collect::<Vec<_>>(), [65_535, 65_536]);
+        assert!(read.contains(1 << 40) && !read.contains(1));
+    }
+
+    #[test]
+    fn a_union_leaves_its_parts_alone() {
+        let (a, b) = (dead(&[1, 2]), dead(&[2, 70_000]));
+        let union = a.union(&b);
+        assert_eq!(union.iter().collect::<Vec<_>>(), [1, 2, 70_000]);
+        assert_eq!(a.iter().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn merging_is_associative() {
+        let [a, b, c] = [dead(&[1]), dead(&[2, 3]), dead(&[3, 9])].map(|dead| dead.encoded().next().unwrap().1);
+        let ab = merge(Some(&a), [b.as_slice()].into_iter()).unwrap();
+        let bc = merge(None, [b.as_slice(), &c].into_iter()).unwrap();
+        assert_eq!(merge(Some(&ab), [c.as_slice()].into_iter()), merge(Some(&a), [bc.as_slice()].into_iter()));
+        assert_eq!(merge(Some(b"junk"), [c.as_slice()].into_iter()), None);
+    }
+
+    #[test]
+    fn a_bitmap_beyond_its_chunk_is_damage() {
+        let mut out = Vec::new();
+        RoaringBitmap::from_iter([65_536]).serialize_into(&mut out).unwrap();
+        assert_eq!(decode(&out), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! The only file that writes, renames, syncs and removes files outside the catalog.
+//!
+//! A file appears whole or not at all: it is written under a temporary name, synced, renamed, and
+//! its folder synced. After that it is never changed, only removed.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::Error;
+use crate::format::TEMPORARY_ENDING;
+
+/// Creates a folder with its parents and makes its name durable.
+pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(Error::io(path, "create"))?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file that appears whole under `path` or not at all; returns its length.
+pub(crate) fn write_new(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<u64, Error> {
+    let temporary = temporary_path(path);
+    let result = write_and_sync(&temporary, write).and_then(|length| {
+        fs::rename(&temporary, path).map_err(Error::io(path, "rename into place"))?;
+        match path.parent() {
+            Some(folder) => sync_folder(folder)?,
+            None => {}
+        }
+        Ok(length)
+    });
+    if result.is_err() {
+        // Either name may be there; neither is named by the catalog, so a failure to remove it is
+        // made good by the sweep at the next open.
+        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(path);
+    }
+    result
+}
+
+fn write_and_sync(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<u64, Error> {
+    let file = File::create(path).map_err(Error::io(path, "create"))?;
+    let mut out = BufWriter::with_capacity(1 << 18, file);
+    write(&mut out).map_err(Error::io(path, "write"))?;
+    let file = out
+        .into_inner()
+        .map_err(|error| Error::io(path, "write")(error.into_error()))?;
+    file.sync_all().map_err(Error::io(path, "sync"))?;
+    Ok(file.metadata().map_err(Error::io(path, "read the length of"))?.len())
+}
+
+fn temporary_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(TEMPORARY_ENDING);
+    PathBuf::from(name)
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io(path, "sync"))
+}
+
+/// Removes a file; one that is gone already is fine.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Names of the entries of a folder; none when the folder is not there.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(folder, "list")(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io(folder, "list"))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(Error::io(path, "read"))
+}
+
+/// The length of a file.
+pub(crate) fn length(path: &Path) -> Result<u64, Error> {
+    Ok(fs::metadata(path)
+        .map_err(Error::io(path, "read the length of"))?
+        .len())
+}
+
+/// Bytes of the files in a folder. Files that go while it is listed do not count.
+pub(crate) fn folder_bytes(folder: &Path) -> Result<u64, Error> {
+    let lengths = names(folder)?.into_iter().map(|name| length(&folder.join(name)));
+    Ok(lengths.filter_map(Result::ok).sum())
+}
+
+/// Takes the lock of a database and writes this process into it.
+pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(Error::io(path, "open"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = (&file).take(32).read_to_string(&mut text);
+            return Err(Error::Locked {
+                path: database.to_path_buf(),
+                pid: text.trim().parse().ok(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(Error::io(path, "lock")(error)),
+    }
+    // The process number only serves the message of the next one; it need not be durable.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(Error::io(path, "write"))?;
+    Ok(file)
+}
+
+/// A file that is removed when the last user lets go, if it is doomed.
+///
+/// A new file is doomed until the commit that names it, and again once a commit stops naming it.
+#[derive(Debug)]
+pub(crate) struct FileGuard {
+    path: PathBuf,
+    doomed: AtomicBool,
+}
+
+impl FileGuard {
+    /// Guards a file that no commit names yet.
+    pub(crate) fn unnamed(path: PathBuf) -> Self {
+        FileGuard {
+            path,
+            doomed: AtomicBool::new(true),
+        }
+    }
+
+    /// Guards a file that the catalog names.
+    pub(crate) fn named(path: PathBuf) -> Self {
+        FileGuard {
+            path,
+            doomed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A commit is about to name the file.
+    pub(crate) fn keep(&self) {
+        self.doomed.store(false, Ordering::Release);
+    }
+
+    /// A commit has stopped naming the file.
+    pub(crate) fn retire(&self) {
+        self.doomed.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for FileGuard {
+    fn drop(&mut self) {
+        if self.doomed.load(Ordering::Acquire)
+            && let Err(error) = remove(&self.path)
+        {
+            tracing::warn!(%error, "left for the sweep at the next open");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let result = write_new(&path, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("full"))
+        });
+        assert!(matches!(result, Err(Error::Io { operation: "write", .. })));
+        assert!(names(folder.path()).unwrap().is_empty());
+
+        assert_eq!(write_new(&path, |out| out.write_all(b"whole")).unwrap(), 5);
+        assert_eq!(names(folder.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn doomed_files_go_with_their_guard() {
+        let folder = tempfile::tempdir().unwrap();
+        for (keep, retire, left) in [(false, false, 0), (true, false, 1), (true, true, 0)] {
+            let path = folder.path().join("a");
+            write_new(&path, |out| out.write_all(b"x")).unwrap();
+            let guard = FileGuard::unnamed(path);
+            if keep {
+                guard.keep();
+            }
+            if retire {
+                guard.retire();
+            }
+            drop(guard);
+            assert_eq!(names(folder.path()).unwrap().len(), left);
+        }
+    }
+
+    #[test]
+    fn the_second_lock_names_the_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("LOCK");
+        let held = lock(&path, folder.path()).unwrap();
+        let refused = lock(&path, folder.path());
+        assert!(matches!(refused, Err(Error::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
+        drop(held);
+        assert!(lock(&path, folder.path()).is_ok());
+    }
+}

@@ -1,0 +1,244 @@
+//! Installing a model: codes for every row, then one atomic switch.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use twinbit_kernels::{CodesBuf, Modality};
+
+use crate::catalog::Family;
+use crate::durable::{self, FileGuard};
+use crate::error::{BoxedError, Error};
+use crate::flush;
+use crate::format::hash;
+use crate::gate::lock;
+use crate::id::{CollectionId, ModelId};
+use crate::keys;
+use crate::meta::ModelEntry;
+use crate::part::{Part, PartData, Source};
+use crate::segment::Segment;
+use crate::state::{State, segment_entry};
+use crate::store::{Inner, Store, forget_model};
+
+/// Passes over segments before writers are asked to wait. Each pass meets only segments added
+/// during the one before.
+const PASSES: usize = 3;
+
+/// Makes the codes of all rows of a part, both modalities, zero where a row lacks one.
+type Encode<'f> = dyn FnMut(&Part) -> Result<[CodesBuf; 2], BoxedError> + 'f;
+/// Told rows done and rows in all; may ask to stop.
+type Progress<'f> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'f;
+
+impl Store {
+    /// Installs a model: writes its file, encodes every row, and switches in one commit.
+    ///
+    /// `encode` gets each part and returns the codes of all its rows, image first, with zero codes
+    /// where a row lacks the modality. Reading and writing go on under the old model meanwhile;
+    /// writers wait only for the rows added last. After an error, after `progress` breaks, or after
+    /// a crash the old model is still in place.
+    pub fn install_model(
+        &self,
+        id: CollectionId,
+        model: ModelId,
+        bytes: &[u8],
+        encode: &mut dyn FnMut(&Part) -> Result<[CodesBuf; 2], BoxedError>,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let store = &self.inner;
+        store.check_writable()?;
+        let state = store.state();
+        let info = state.collection(id)?.info.clone();
+        let _turn = Turn::take(store, id, &info.name)?;
+        let refused = |what| {
+            Err(Error::NotEncodable {
+                collection: info.name.clone(),
+                what,
+            })
+        };
+        if info.config.external_codes {
+            return refused("its codes come from the application");
+        }
+        if info.model == Some(model) {
+            return Ok(());
+        }
+        if model == ModelId::EXTERNAL {
+            return Err(Error::Id("the all-zero model id stands for external codes"));
+        }
+        let mut job = Job {
+            store,
+            id,
+            model,
+            done: HashMap::new(),
+            done_rows: 0,
+        };
+        let file = job.write_model(&state, bytes)?;
+        drop(state);
+        for _ in 0..PASSES {
+            if job.encode_segments(encode, progress)? == 0 {
+                break;
+            }
+        }
+        let _pass = store.gate(id).short();
+        flush::flush(store, id)?;
+        job.encode_segments(encode, progress)?;
+        job.switch(file, ModelEntry {
+            length: bytes.len() as u64,
+            hash: hash(bytes),
+        })
+    }
+
+    /// The bytes of a model that a collection uses.
+    pub fn model_bytes(&self, model: ModelId) -> Result<Vec<u8>, Error> {
+        let state = self.inner.state();
+        let key = keys::model(model);
+        let Some(value) = state.pin.get(Family::Meta, &key)? else {
+            return Err(Error::NotFound {
+                what: "model",
+                name: model.to_string(),
+            });
+        };
+        let entry = ModelEntry::decode(&value)
+            .ok_or_else(|| state.pin.corrupt(Family::Meta, &key, "the model's entry is unreadable"))?;
+        let path = self.inner.layout.model(model);
+        let bytes = durable::read(&path)?;
+        if bytes.len() as u64 != entry.length || hash(&bytes) != entry.hash {
+            return Err(Error::corrupt(&path, 0, "the model's length or checksum does not match"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// An install in progress. New files go with it, unless the switch keeps them.
+struct Job<'s> {
+    store: &'s Inner,
+    id: CollectionId,
+    model: ModelId,
+    done: HashMap<u32, Segment>,
+    done_rows: u64,
+}
+
+impl Job<'_> {
+    /// The model's file, shared with the other collections that use it.
+    fn write_model(&self, state: &State, bytes: &[u8]) -> Result<Arc<FileGuard>, Error> {
+        let shared = state
+            .collections()
+            .find(|other| other.info.model == Some(self.model))
+            .and_then(|other| other.model_file.clone());
+        if let Some(file) = shared {
+            return Ok(file);
+        }
+        let path = self.store.layout.model(self.model);
+        durable::write_new(&path, |out| out.write_all(bytes))?;
+        Ok(Arc::new(FileGuard::unnamed(path)))
+    }
+
+    /// Encodes the segments that are not done yet; returns how many there were.
+    fn encode_segments(&mut self, encode: &mut Encode<'_>, progress: &mut Progress<'_>) -> Result<usize, Error> {
+        let state = self.store.state();
+        let collection = state.collection(self.id)?;
+        let config = &collection.info.config;
+        let all_rows = collection.parts.iter().map(|part| u64::from(part.rows())).sum();
+        let mut encoded = 0;
+        for part in state.parts(self.id).iter() {
+            let Some(segment) = part.data.segment() else { continue };
+            if self.done.contains_key(&segment.rows.number()) {
+                continue;
+            }
+            if !config.keep_inputs {
+                return Err(Error::NotEncodable {
+                    collection: collection.info.name.clone(),
+                    what: "its inputs were not kept",
+                });
+            }
+            if progress(self.done_rows, all_rows).is_break() {
+                return Err(Error::Cancelled);
+            }
+            let codes = encode(part).map_err(|source| Error::Encoder { source })?;
+            for (modality, codes) in Modality::ALL.into_iter().zip(&codes) {
+                if codes.rows() != part.rows() as usize || codes.bits() != config.bits {
+                    return Err(Error::EncodedShape {
+                        modality,
+                        expected: part.rows() as usize,
+                        got: codes.rows(),
+                        expected_bits: config.bits.bits(),
+                        got_bits: codes.bits().bits(),
+                    });
+                }
+            }
+            let segment = segment.with_codes(&self.store.layout.segments, self.model, &codes)?;
+            self.done_rows += u64::from(part.rows());
+            self.done.insert(segment.rows.number(), segment);
+            encoded += 1;
+        }
+        if progress(self.done_rows, all_rows.max(self.done_rows)).is_break() {
+            return Err(Error::Cancelled);
+        }
+        Ok(encoded)
+    }
+
+    /// Names the new files instead of the old ones. Synced even where commits are not: the old
+    /// files are removed right after, and a catalog that still named them would be damaged.
+    fn switch(self, file: Arc<FileGuard>, entry: ModelEntry) -> Result<(), Error> {
+        let (id, model) = (self.id, self.model);
+        let mut former = None;
+        self.store.commit(true, |state, batch, _| {
+            let collection = state.collection(id)?;
+            let mut next = collection.as_ref().clone();
+            let mut info = next.info.as_ref().clone();
+            info.model = Some(model);
+            next.info = Arc::new(info);
+            next.model_file = Some(file.clone());
+            for part in &mut next.parts {
+                let number = part.segment().map(|segment| segment.rows.number());
+                let Some(segment) = number.and_then(|number| self.done.get(&number)) else {
+                    continue;
+                };
+                batch.put(
+                    Family::Meta,
+                    keys::segment(id, segment.rows.base()),
+                    segment_entry(segment).encode(),
+                );
+                *part = Arc::new(PartData::new(Source::Segment(segment.clone()), &next.dead));
+            }
+            forget_model(batch, state, id, collection.info.model);
+            batch.put(Family::Meta, keys::model(model), entry.encode());
+            batch.put(Family::Meta, keys::state(id), next.counters().encode());
+            self.done.values().for_each(Segment::keep);
+            file.keep();
+            former = Some(collection.clone());
+            Ok(vec![(id, Some(next))])
+        })?;
+        if let Some(former) = former {
+            for codes in former.segments().filter_map(|segment| segment.codes.as_ref()) {
+                codes.guard().retire();
+            }
+            self.store.retire_model(&former);
+        }
+        Ok(())
+    }
+}
+
+/// The one install of a collection at a time.
+struct Turn<'s> {
+    store: &'s Inner,
+    id: CollectionId,
+}
+
+impl<'s> Turn<'s> {
+    fn take(store: &'s Inner, id: CollectionId, name: &str) -> Result<Self, Error> {
+        let mut installing = lock(&store.installing);
+        if installing.contains(&id) {
+            return Err(Error::InstallBusy {
+                collection: name.to_owned(),
+            });
+        }
+        installing.push(id);
+        Ok(Turn { store, id })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.store.installing).retain(|id| *id != self.id);
+    }
+}

@@ -1,0 +1,119 @@
+//! Where things are in a database's folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::durable;
+use crate::error::Error;
+use crate::format::{
+    CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING, codes_name, model_name, rows_name,
+};
+use crate::id::ModelId;
+
+/// The paths of a database.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) root: PathBuf,
+    pub(crate) lock: PathBuf,
+    pub(crate) catalog: PathBuf,
+    pub(crate) segments: PathBuf,
+    pub(crate) models: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Self {
+        Layout {
+            root: root.to_path_buf(),
+            lock: root.join(LOCK_FILE),
+            catalog: root.join(CATALOG_FOLDER),
+            segments: root.join(SEGMENTS_FOLDER),
+            models: root.join(MODELS_FOLDER),
+        }
+    }
+
+    pub(crate) fn rows(&self, number: u32) -> PathBuf {
+        self.segments.join(rows_name(number))
+    }
+
+    pub(crate) fn codes(&self, number: u32, model: ModelId) -> PathBuf {
+        self.segments.join(codes_name(number, model))
+    }
+
+    pub(crate) fn model(&self, model: ModelId) -> PathBuf {
+        self.models.join(model_name(model))
+    }
+
+    /// Refuses a folder that holds something else, so that a slip of the pen does not mix a
+    /// database into it.
+    pub(crate) fn check_is_ours(&self) -> Result<(), Error> {
+        if self.root.is_file() {
+            return Err(Error::NotADatabase {
+                path: self.root.clone(),
+                what: "it is a file".to_owned(),
+            });
+        }
+        if self.catalog.is_dir() {
+            return Ok(());
+        }
+        let ours = [LOCK_FILE, CATALOG_FOLDER, SEGMENTS_FOLDER, MODELS_FOLDER];
+        let names = durable::names(&self.root)?;
+        match names.iter().find(|name| !ours.contains(&name.as_str())) {
+            Some(other) => Err(Error::NotADatabase {
+                path: self.root.clone(),
+                what: format!("it has no catalog but holds \"{other}\""),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn create_folders(&self) -> Result<(), Error> {
+        for folder in [&self.root, &self.segments, &self.models] {
+            durable::create_folder(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name in `segments/` or `models/` is one that this library gives.
+pub(crate) fn is_our_name(name: &str) -> bool {
+    let name = name.strip_suffix(TEMPORARY_ENDING).unwrap_or(name);
+    if let Some(model) = name.strip_suffix(".safetensors") {
+        return model.parse::<ModelId>().is_ok();
+    }
+    let Some((number, rest)) = name.split_once('.') else {
+        return false;
+    };
+    let is_number = number.len() == 8 && number.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_file = rest == "rows"
+        || rest
+            .strip_prefix("codes.")
+            .is_some_and(|model| model.parse::<ModelId>().is_ok());
+    is_number && is_file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_names_are_known() {
+        let model = ModelId([7; 16]);
+        for name in [rows_name(3), codes_name(3, model), model_name(model)] {
+            assert!(is_our_name(&name), "{name}");
+            assert!(is_our_name(&format!("{name}.tmp")), "{name}.tmp");
+        }
+        for name in ["notes.txt", "0000000g.rows", "00000003.rows.bak", "3.rows", "x.safetensors"] {
+            assert!(!is_our_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_other_things_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path());
+        assert!(layout.check_is_ours().is_ok());
+        std::fs::write(folder.path().join("holiday.jpg"), b"x").unwrap();
+        assert!(matches!(layout.check_is_ours(), Err(Error::NotADatabase { .. })));
+        let file = Layout::new(&folder.path().join("holiday.jpg"));
+        assert!(matches!(file.check_is_ours(), Err(Error::NotADatabase { .. })));
+    }
+}

@@ -1,0 +1,192 @@
+//! Values of the family `meta`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cursor::Cursor;
+use crate::id::ModelId;
+use crate::schema::CollectionConfig;
+
+/// What is counted per database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) next_collection: u32,
+    pub(crate) next_segment: u32,
+    /// Goes up by one with every commit.
+    pub(crate) version: u64,
+}
+
+impl Counters {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.next_collection.to_le_bytes().to_vec();
+        out.extend(self.next_segment.to_le_bytes());
+        out.extend(self.version.to_le_bytes());
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Cursor::new(bytes);
+        let counters = Counters {
+            next_collection: from.u32()?,
+            next_segment: from.u32()?,
+            version: from.u64()?,
+        };
+        from.is_done().then_some(counters)
+    }
+}
+
+/// A collection's name and config, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Definition {
+    pub(crate) name: String,
+    pub(crate) config: CollectionConfig,
+}
+
+impl Definition {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Only maps with keys that are no strings could fail, and there are none.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// What is counted per collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CollectionCounters {
+    pub(crate) next_ordinal: u64,
+    pub(crate) live: u64,
+    pub(crate) model: Option<ModelId>,
+}
+
+impl CollectionCounters {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.next_ordinal.to_le_bytes().to_vec();
+        out.extend(self.live.to_le_bytes());
+        out.push(u8::from(self.model.is_some()));
+        out.extend(self.model.map_or([0; 16], |model| model.0));
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Cursor::new(bytes);
+        let (next_ordinal, live) = (from.u64()?, from.u64()?);
+        let has_model = from.flag()?;
+        let model = ModelId(from.array()?);
+        from.is_done().then_some(CollectionCounters {
+            next_ordinal,
+            live,
+            model: has_model.then_some(model),
+        })
+    }
+}
+
+/// The files of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentEntry {
+    pub(crate) number: u32,
+    pub(crate) rows: u32,
+    pub(crate) last: u64,
+    pub(crate) rows_length: u64,
+    /// Model and length of the codes file.
+    pub(crate) codes: Option<(ModelId, u64)>,
+}
+
+impl SegmentEntry {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.number.to_le_bytes().to_vec();
+        out.extend(self.rows.to_le_bytes());
+        out.extend(self.last.to_le_bytes());
+        out.extend(self.rows_length.to_le_bytes());
+        out.push(u8::from(self.codes.is_some()));
+        if let Some((model, length)) = self.codes {
+            out.extend(model.0);
+            out.extend(length.to_le_bytes());
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Cursor::new(bytes);
+        let (number, rows, last, rows_length) = (from.u32()?, from.u32()?, from.u64()?, from.u64()?);
+        let codes = match from.flag()? {
+            true => Some((ModelId(from.array()?), from.u64()?)),
+            false => None,
+        };
+        from.is_done().then_some(SegmentEntry {
+            number,
+            rows,
+            last,
+            rows_length,
+            codes,
+        })
+    }
+}
+
+/// Length and xxh3-64 of a model's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ModelEntry {
+    pub(crate) length: u64,
+    pub(crate) hash: u64,
+}
+
+impl ModelEntry {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.length.to_le_bytes().to_vec();
+        out.extend(self.hash.to_le_bytes());
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Cursor::new(bytes);
+        let entry = ModelEntry {
+            length: from.u64()?,
+            hash: from.u64()?,
+        };
+        from.is_done().then_some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_fixed_and_read_back() {
+        let counters = Counters {
+            next_collection: 1,
+            next_segment: 2,
+            version: 3,
+        };
+        assert_eq!(counters.encode(), [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Counters::decode(&counters.encode()), Some(counters));
+
+        for model in [None, Some(ModelId([7; 16]))] {
+            let counters = CollectionCounters {
+                next_ordinal: 5,
+                live: 4,
+                model,
+            };
+            assert_eq!(counters.encode().len(), 33);
+            assert_eq!(CollectionCounters::decode(&counters.encode()), Some(counters));
+        }
+        for codes in [None, Some((ModelId([7; 16]), 8192))] {
+            let entry = SegmentEntry {
+                number: 1,
+                rows: 2,
+                last: 3,
+                rows_length: 4,
+                codes,
+            };
+            let bytes = entry.encode();
+            assert_eq!(bytes.len(), if codes.is_some() { 49 } else { 25 });
+            assert_eq!(SegmentEntry::decode(&bytes), Some(entry));
+            assert_eq!(SegmentEntry::decode(&bytes[1..]), None);
+        }
+        let entry = ModelEntry { length: 1, hash: 2 };
+        assert_eq!(ModelEntry::decode(&entry.encode()), Some(entry));
+        assert_eq!(ModelEntry::decode(&[0; 15]), None);
+        assert_eq!(Definition::decode(b"{}"), None);
+    }
+}

@@ -1,0 +1,39 @@
+//! How a database is opened.
+
+/// Whether a commit waits until it would survive a power failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// It waits.
+    #[default]
+    Immediate,
+    /// It returns once the operating system has it: it survives the end of the process, and a power
+    /// failure may take the last commits, never an earlier one without the later ones.
+    Eventual,
+}
+
+/// Options of [`Store::open`](crate::Store::open).
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Default durability of commits.
+    pub durability: Durability,
+    /// Memory for the catalog's block cache, in bytes.
+    pub cache_bytes: usize,
+    /// Rows of a collection outside segments at most; a commit that goes beyond writes a segment.
+    pub fresh_rows: usize,
+    /// Bytes of a collection's rows outside segments at most.
+    pub fresh_bytes: usize,
+    /// Bytes that a transaction gathers before it writes them as a segment.
+    pub segment_bytes: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            durability: Durability::Immediate,
+            cache_bytes: 32 << 20,
+            fresh_rows: 65_536,
+            fresh_bytes: 32 << 20,
+            segment_bytes: 64 << 20,
+        }
+    }
+}

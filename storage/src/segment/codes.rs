@@ -1,0 +1,91 @@
+//! The codes file: both modalities' codes of one model, in the layout that is searched in place.
+
+use std::path::Path;
+
+use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
+
+use super::reader::ColumnFile;
+use super::rows::RowsFile;
+use super::writer::{self, ColumnData};
+use crate::durable::FileGuard;
+use crate::error::Error;
+use crate::format::{ColumnKind, FileKind, Header, Presence, codes_name};
+use crate::id::ModelId;
+
+/// An open codes file.
+#[derive(Debug)]
+pub(crate) struct CodesFile {
+    file: ColumnFile,
+    bits: CodeBits,
+}
+
+const CODES: [ColumnKind; 2] = [ColumnKind::ImageCodes, ColumnKind::TextCodes];
+
+impl CodesFile {
+    /// Writes the codes of all rows; a modality that no row has gets no column.
+    pub(super) fn write(
+        folder: &Path,
+        rows: &RowsFile,
+        model: ModelId,
+        codes: &[CodesBuf; 2],
+    ) -> Result<Self, Error> {
+        let [image, _] = codes;
+        let presence = Modality::ALL.map(|modality| rows.presence(modality));
+        let header = Header {
+            kind: FileKind::Codes,
+            number: rows.number(),
+            collection: rows.file().header.collection,
+            rows: rows.rows(),
+            base: rows.base(),
+            model,
+            bits: image.bits().bits() as u32,
+            presence,
+            columns: 0,
+        };
+        let columns: Vec<_> = CODES
+            .into_iter()
+            .zip(codes)
+            .zip(presence)
+            .filter(|(_, presence)| *presence != Presence::None)
+            .map(|((kind, codes), _)| ColumnData::new(kind, codes.as_bytes()))
+            .collect();
+        let path = folder.join(codes_name(rows.number(), model));
+        let length = writer::write(&path, header, &columns)?;
+        Self::open(FileGuard::unnamed(path), length)
+    }
+
+    /// Opens the file and checks that its columns have the length that rows and bits demand.
+    pub(crate) fn open(guard: FileGuard, length: u64) -> Result<Self, Error> {
+        let file = ColumnFile::open(guard, FileKind::Codes, length)?;
+        let bits = CodeBits::new(file.header.bits as usize)
+            .map_err(|_| Error::corrupt(file.path(), 48, "no such code length"))?;
+        let bytes = Codes::byte_len(bits, file.header.rows as usize) as u64;
+        for (kind, presence) in CODES.into_iter().zip(file.header.presence) {
+            file.expect(kind, (presence != Presence::None).then_some(bytes))?;
+        }
+        Ok(CodesFile { file, bits })
+    }
+
+    /// The codes of a modality, one for every row; `None` when no row has it.
+    pub(crate) fn codes(&self, modality: Modality) -> Option<Codes<'_>> {
+        let [image, text] = CODES;
+        let kind = match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        };
+        // Length was checked at open, and columns start at pages, so this does not fail.
+        Codes::from_bytes(self.bits, self.file.header.rows as usize, self.file.bytes(kind)?).ok()
+    }
+
+    pub(crate) fn model(&self) -> ModelId {
+        self.file.header.model
+    }
+
+    pub(crate) fn file(&self) -> &ColumnFile {
+        &self.file
+    }
+
+    pub(crate) fn guard(&self) -> &FileGuard {
+        self.file.guard()
+    }
+}

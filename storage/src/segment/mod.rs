@@ -1,0 +1,78 @@
+//! Immutable files of rows and codes under one segment number.
+//!
+//! A segment is useful for scanning codes and for re-reading inputs; which of its rows are alive and
+//! what their fields are is the catalog's business.
+
+mod codes;
+mod reader;
+mod rows;
+mod texts;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use twinbit_kernels::{Codes, CodesBuf, Modality};
+
+pub(crate) use codes::CodesFile;
+pub(crate) use rows::RowsFile;
+
+use crate::buffer::RowBuffer;
+use crate::error::Error;
+use crate::id::{CollectionId, ModelId};
+
+/// A segment's rows and the codes that the collection uses now.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) rows: Arc<RowsFile>,
+    pub(crate) codes: Option<Arc<CodesFile>>,
+}
+
+impl Segment {
+    /// Writes the buffer as a segment: its rows, and its codes when it has any.
+    pub(crate) fn write(
+        folder: &Path,
+        number: u32,
+        collection: CollectionId,
+        model: Option<ModelId>,
+        buffer: &RowBuffer,
+    ) -> Result<Self, Error> {
+        let rows = Arc::new(RowsFile::write(folder, number, collection, buffer)?);
+        let codes = match (model, &buffer.codes) {
+            (Some(model), Some(codes)) => Some(Arc::new(CodesFile::write(folder, &rows, model, codes)?)),
+            _ => None,
+        };
+        Ok(Segment { rows, codes })
+    }
+
+    /// Writes codes of another model beside the rows.
+    pub(crate) fn with_codes(&self, folder: &Path, model: ModelId, codes: &[CodesBuf; 2]) -> Result<Self, Error> {
+        Ok(Segment {
+            rows: self.rows.clone(),
+            codes: Some(Arc::new(CodesFile::write(folder, &self.rows, model, codes)?)),
+        })
+    }
+
+    pub(crate) fn codes(&self, modality: Modality) -> Option<Codes<'_>> {
+        self.codes.as_ref()?.codes(modality)
+    }
+
+    /// A commit is about to name these files.
+    pub(crate) fn keep(&self) {
+        self.rows.guard().keep();
+        if let Some(codes) = &self.codes {
+            codes.guard().keep();
+        }
+    }
+
+    /// A commit has stopped naming these files.
+    pub(crate) fn retire(&self) {
+        self.rows.guard().retire();
+        if let Some(codes) = &self.codes {
+            codes.guard().retire();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! The rows file: ids, ordinals, presence and kept inputs.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use twinbit_kernels::{Modality, RowMask};
+
+use super::reader::ColumnFile;
+use super::texts;
+use super::writer::{self, ColumnData};
+use crate::bits::{RankDirectory, bit, mask_of_words};
+use crate::buffer::{IdColumn, RowBuffer};
+use crate::durable::FileGuard;
+use crate::error::Error;
+use crate::format::{ColumnKind, FileKind, Header, MAX_SEGMENT_ROWS, Presence, TEXTS_PER_BLOCK, rows_name};
+use crate::id::{CollectionId, ModelId, RecordId};
+
+/// An open rows file.
+pub(crate) struct RowsFile {
+    file: ColumnFile,
+    ranks: [OnceLock<RankDirectory>; 2],
+    masks: [OnceLock<Arc<RowMask>>; 2],
+}
+
+impl std::fmt::Debug for RowsFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RowsFile").field(&self.file.path()).finish()
+    }
+}
+
+const PRESENCE: [ColumnKind; 2] = [ColumnKind::ImagePresence, ColumnKind::TextPresence];
+const FEATURES: [ColumnKind; 2] = [ColumnKind::ImageFeatures, ColumnKind::TextFeatures];
+
+impl RowsFile {
+    pub(super) fn write(
+        folder: &Path,
+        number: u32,
+        collection: CollectionId,
+        buffer: &RowBuffer,
+    ) -> Result<Self, Error> {
+        let rows = buffer.rows();
+        let (Some(base), true) = (buffer.ordinals.first().copied(), rows <= MAX_SEGMENT_ROWS) else {
+            return Err(Error::Limit {
+                what: "the number of rows of a segment",
+                limit: MAX_SEGMENT_ROWS as u64,
+            });
+        };
+        let mut columns = Vec::new();
+        match &buffer.ids {
+            IdColumn::Ordinals => {}
+            IdColumn::Numbers(numbers) => {
+                columns.push(ColumnData::new(
+                    ColumnKind::IdNumbers,
+                    bytemuck::cast_slice::<u64, u8>(numbers),
+                ));
+            }
+            IdColumn::Strings(strings) => {
+                columns.push(ColumnData::new(
+                    ColumnKind::IdEnds,
+                    bytemuck::cast_slice::<u64, u8>(&strings.ends),
+                ));
+                columns.push(ColumnData::new(ColumnKind::IdBytes, strings.bytes.as_slice()));
+            }
+        }
+        let last = buffer.ordinals.last().copied().unwrap_or(base);
+        if last - base != rows as u64 - 1 {
+            let mut deltas = Vec::with_capacity(rows);
+            for ordinal in &buffer.ordinals {
+                deltas.push(u32::try_from(ordinal - base).map_err(|_| Error::Limit {
+                    what: "the range of ordinals of a segment",
+                    limit: u64::from(u32::MAX),
+                })?);
+            }
+            let bytes: Vec<u8> = bytemuck::cast_slice(&deltas).to_vec();
+            columns.push(ColumnData::new(ColumnKind::OrdinalDeltas, bytes));
+        }
+        let presence = [0, 1].map(|modality| presence_of(buffer, modality));
+        for ((kind, presence), bits) in PRESENCE.into_iter().zip(presence).zip(&buffer.present) {
+            if presence == Presence::Some {
+                columns.push(ColumnData::new(kind, bytemuck::cast_slice::<u64, u8>(bits.words())));
+            }
+        }
+        let features = [&buffer.image_features, &buffer.text_features];
+        for ((kind, values), present) in FEATURES.into_iter().zip(features).zip(&buffer.present) {
+            if !values.is_empty() {
+                columns.push(ColumnData {
+                    kind,
+                    parameter: u32::try_from(values.len() / present.count().max(1)).unwrap_or(u32::MAX),
+                    bytes: Cow::Borrowed(bytemuck::cast_slice::<u16, u8>(values.reinterpret_cast())),
+                });
+            }
+        }
+        if !buffer.texts.ends.is_empty() {
+            let (ends, blocks) = texts::compress(&buffer.texts);
+            let ends: Vec<u8> = bytemuck::cast_slice(&ends).to_vec();
+            columns.push(ColumnData::new(ColumnKind::TextBlockEnds, ends));
+            columns.push(ColumnData {
+                kind: ColumnKind::TextBlocks,
+                parameter: u32::try_from(buffer.texts.ends.len()).unwrap_or(u32::MAX),
+                bytes: blocks.into(),
+            });
+        }
+        let header = Header {
+            kind: FileKind::Rows,
+            number,
+            collection,
+            rows: rows as u32,
+            base,
+            model: ModelId([0; 16]),
+            bits: 0,
+            presence,
+            columns: 0,
+        };
+        let path = folder.join(rows_name(number));
+        let length = writer::write(&path, header, &columns)?;
+        Self::open(FileGuard::unnamed(path), length)
+    }
+
+    /// Opens the file and checks that its columns fit each other.
+    pub(crate) fn open(guard: FileGuard, length: u64) -> Result<Self, Error> {
+        let file = ColumnFile::open(guard, FileKind::Rows, length)?;
+        let rows = u64::from(file.header.rows);
+        if rows == 0 {
+            return Err(Error::corrupt(file.path(), 20, "a segment without rows"));
+        }
+        if file.has(ColumnKind::IdNumbers) {
+            file.expect(ColumnKind::IdNumbers, Some(rows * 8))?;
+        }
+        if file.has(ColumnKind::IdEnds) || file.has(ColumnKind::IdBytes) {
+            file.expect(ColumnKind::IdNumbers, None)?;
+            file.expect(ColumnKind::IdEnds, Some(rows * 8))?;
+        }
+        if file.has(ColumnKind::OrdinalDeltas) {
+            file.expect(ColumnKind::OrdinalDeltas, Some(rows * 4))?;
+        }
+        for (kind, presence) in PRESENCE.into_iter().zip(file.header.presence) {
+            let words = (presence == Presence::Some).then(|| rows.div_ceil(64) * 8);
+            file.expect(kind, words)?;
+        }
+        for (kind, presence) in FEATURES.into_iter().zip(file.header.presence) {
+            let Some(width) = file.parameter(kind) else { continue };
+            file.expect_multiple(kind, u64::from(width) * 2)?;
+            if presence == Presence::All {
+                file.expect(kind, Some(rows * u64::from(width) * 2))?;
+            }
+        }
+        if let Some(texts) = file.parameter(ColumnKind::TextBlocks) {
+            let blocks = u64::from(texts).div_ceil(TEXTS_PER_BLOCK as u64);
+            file.expect(ColumnKind::TextBlockEnds, Some(blocks * 8))?;
+        }
+        Ok(RowsFile {
+            file,
+            ranks: Default::default(),
+            masks: Default::default(),
+        })
+    }
+
+    pub(crate) fn file(&self) -> &ColumnFile {
+        &self.file
+    }
+
+    pub(crate) fn guard(&self) -> &FileGuard {
+        self.file.guard()
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.file.header.number
+    }
+
+    pub(crate) fn rows(&self) -> u32 {
+        self.file.header.rows
+    }
+
+    pub(crate) fn base(&self) -> u64 {
+        self.file.header.base
+    }
+
+    /// The last row's ordinal.
+    pub(crate) fn last(&self) -> u64 {
+        self.ordinal(self.rows() - 1)
+    }
+
+    /// The ordinal of a row.
+    pub(crate) fn ordinal(&self, row: u32) -> u64 {
+        let delta = match self.deltas() {
+            Some(deltas) => deltas.get(row as usize).copied().unwrap_or(row),
+            None => row,
+        };
+        self.base().saturating_add(u64::from(delta))
+    }
+
+    /// The row of an ordinal.
+    pub(crate) fn row_of(&self, ordinal: u64) -> Option<u32> {
+        let delta = u32::try_from(ordinal.checked_sub(self.base())?).ok()?;
+        match self.deltas() {
+            Some(deltas) => deltas.binary_search(&delta).ok().map(|row| row as u32),
+            None => (delta < self.rows()).then_some(delta),
+        }
+    }
+
+    fn deltas(&self) -> Option<&[u32]> {
+        self.file.numbers(ColumnKind::OrdinalDeltas)
+    }
+
+    /// The id of a row.
+    pub(crate) fn id(&self, row: u32) -> Result<RecordId, Error> {
+        let index = row as usize;
+        if let Some(numbers) = self.file.numbers::<u64>(ColumnKind::IdNumbers) {
+            let id = numbers.get(index).copied();
+            return id
+                .map(RecordId::U64)
+                .ok_or_else(|| self.file.corrupt(ColumnKind::IdNumbers, index * 8, "no such row"));
+        }
+        let Some(ends) = self.file.numbers::<u64>(ColumnKind::IdEnds) else {
+            return Ok(RecordId::U64(self.ordinal(row)));
+        };
+        let read = || -> Option<&str> {
+            let start = match index.checked_sub(1) {
+                Some(before) => usize::try_from(*ends.get(before)?).ok()?,
+                None => 0,
+            };
+            let end = usize::try_from(*ends.get(index)?).ok()?;
+            let bytes = self.file.bytes(ColumnKind::IdBytes)?;
+            std::str::from_utf8(bytes.get(start..end)?).ok()
+        };
+        read()
+            .map(RecordId::from)
+            .ok_or_else(|| self.file.corrupt(ColumnKind::IdEnds, index * 8, format!("the id of row {row} is unreadable")))
+    }
+
+    /// Which rows have the modality.
+    pub(crate) fn present(&self, modality: Modality) -> &Arc<RowMask> {
+        let rows = self.rows() as usize;
+        let [image, text] = &self.masks;
+        let cell = match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        };
+        cell.get_or_init(|| {
+            Arc::new(match self.presence(modality) {
+                Presence::None => RowMask::none(rows),
+                Presence::All => RowMask::all(rows),
+                Presence::Some => mask_of_words(rows, self.presence_words(modality)),
+            })
+        })
+    }
+
+    pub(crate) fn presence(&self, modality: Modality) -> Presence {
+        let [image, text] = self.file.header.presence;
+        match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        }
+    }
+
+    fn presence_words(&self, modality: Modality) -> &[u64] {
+        let [image, text] = PRESENCE;
+        let kind = match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        };
+        self.file.numbers(kind).unwrap_or_default()
+    }
+
+    /// Whether a row has the modality.
+    pub(crate) fn is_present(&self, modality: Modality, row: u32) -> bool {
+        match self.presence(modality) {
+            Presence::None => false,
+            Presence::All => true,
+            Presence::Some => bit(self.presence_words(modality), row as usize),
+        }
+    }
+
+    /// The place of a row among the rows that have the modality.
+    fn slot(&self, modality: Modality, row: u32) -> Option<usize> {
+        if !self.is_present(modality, row) {
+            return None;
+        }
+        if self.presence(modality) == Presence::All {
+            return Some(row as usize);
+        }
+        let words = self.presence_words(modality);
+        let [image, text] = &self.ranks;
+        let cell = match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        };
+        let directory = cell.get_or_init(|| RankDirectory::new(words));
+        Some(directory.rank(words, row as usize))
+    }
+
+    /// The kept features of a row, `None` where there are none.
+    pub(crate) fn features(&self, modality: Modality, row: u32) -> Result<Option<&[f16]>, Error> {
+        let [image, text] = FEATURES;
+        let kind = match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        };
+        let (Some(values), Some(width)) = (self.file.numbers::<u16>(kind), self.file.parameter(kind)) else {
+            return Ok(None);
+        };
+        let Some(slot) = self.slot(modality, row) else {
+            return Ok(None);
+        };
+        let width = width as usize;
+        values
+            .reinterpret_cast::<f16>()
+            .get(slot * width..(slot + 1) * width)
+            .map(Some)
+            .ok_or_else(|| self.file.corrupt(kind, slot * width * 2, format!("the features of row {row} are missing")))
+    }
+
+    /// The kept text of a row, `None` where there is none.
+    pub(crate) fn text(&self, row: u32) -> Result<Option<String>, Error> {
+        let Some(texts) = self.file.parameter(ColumnKind::TextBlocks) else {
+            return Ok(None);
+        };
+        let Some(slot) = self.slot(Modality::Text, row) else {
+            return Ok(None);
+        };
+        let block = slot / TEXTS_PER_BLOCK;
+        let plain = self.text_block(block)?;
+        let here = (texts as usize - (block * TEXTS_PER_BLOCK).min(texts as usize)).min(TEXTS_PER_BLOCK);
+        texts::text(&plain, here, slot % TEXTS_PER_BLOCK)
+            .map(|text| Some(text.to_owned()))
+            .ok_or_else(|| {
+                self.file
+                    .corrupt(ColumnKind::TextBlocks, 0, format!("the text of row {row} is unreadable"))
+            })
+    }
+
+    fn text_block(&self, block: usize) -> Result<Vec<u8>, Error> {
+        let read = || -> Option<Vec<u8>> {
+            let ends = self.file.numbers::<u64>(ColumnKind::TextBlockEnds)?;
+            let start = match block.checked_sub(1) {
+                Some(before) => usize::try_from(*ends.get(before)?).ok()?,
+                None => 0,
+            };
+            let end = usize::try_from(*ends.get(block)?).ok()?;
+            texts::decompress(self.file.bytes(ColumnKind::TextBlocks)?.get(start..end)?)
+        };
+        read().ok_or_else(|| {
+            self.file
+                .corrupt(ColumnKind::TextBlockEnds, block * 8, format!("text block {block} is unreadable"))
+        })
+    }
+}
+
+fn presence_of(buffer: &RowBuffer, modality: usize) -> Presence {
+    match buffer.present.get(modality).map_or(0, |bits| bits.count()) {
+        0 => Presence::None,
+        count if count == buffer.rows() => Presence::All,
+        _ => Presence::Some,
+    }
+}

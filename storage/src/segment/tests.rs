@@ -1,0 +1,234 @@
+//! Segment files: what was written is read, and every damage is found.
+
+use std::borrow::Cow;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use half::f16;
+use twinbit_kernels::{CodeBits, Modality};
+
+use super::*;
+use crate::buffer::Row;
+use crate::durable::FileGuard;
+use crate::error::Error;
+use crate::id::RecordId;
+use crate::schema::IdKind;
+
+const MODEL: ModelId = ModelId([9; 16]);
+
+fn features(from: u64) -> Cow<'static, [f16]> {
+    Cow::Owned((0..3).map(|i| f16::from_f32((from + i) as f32)).collect())
+}
+
+/// Rows with gaps, some without image or text.
+fn buffer(kind: IdKind, rows: u64) -> RowBuffer {
+    let mut buffer = RowBuffer::new(kind, Some(CodeBits::new(16).unwrap()), true);
+    for i in 0..rows {
+        let ordinal = 100 + i + i / 7;
+        let present = [i % 3 != 1, i % 3 != 2];
+        let id = match kind {
+            IdKind::Auto if i == 9 => RecordId::U64(3),
+            IdKind::Auto => RecordId::U64(ordinal),
+            IdKind::U64 => RecordId::U64(i * 1000),
+            IdKind::Str => RecordId::Str("x".repeat(i as usize % 5) + &i.to_string()),
+        };
+        let text = format!("text {i}");
+        let code = |shift: u64| Some(Cow::Owned(vec![i as u8, (i + shift) as u8]));
+        buffer
+            .push(&Row {
+                ordinal,
+                id: Cow::Owned(id),
+                present,
+                image: present[0].then(|| features(i)),
+                text: present[1].then_some(text.as_str()),
+                text_features: None,
+                codes: [code(1).filter(|_| present[0]), code(2).filter(|_| present[1])],
+            })
+            .unwrap();
+    }
+    buffer
+}
+
+fn write(folder: &Path, buffer: &RowBuffer) -> Segment {
+    Segment::write(folder, 5, CollectionId(2), Some(MODEL), buffer).unwrap()
+}
+
+fn check(segment: &Segment, buffer: &RowBuffer) {
+    let rows = &segment.rows;
+    assert_eq!(rows.rows() as usize, buffer.rows());
+    for (index, row) in buffer.iter().enumerate() {
+        let index = index as u32;
+        assert_eq!(rows.ordinal(index), row.ordinal);
+        assert_eq!(rows.row_of(row.ordinal), Some(index));
+        assert_eq!(rows.id(index).unwrap(), *row.id);
+        assert_eq!(rows.features(Modality::Image, index).unwrap(), row.image.as_deref());
+        assert_eq!(rows.text(index).unwrap().as_deref(), row.text);
+        for (modality, code) in Modality::ALL.into_iter().zip(&row.codes) {
+            assert_eq!(rows.is_present(modality, index), code.is_some());
+            assert_eq!(rows.present(modality).get(index as usize), code.is_some());
+            if let Some(code) = code {
+                assert_eq!(segment.codes(modality).unwrap().row(index as usize), code.as_ref());
+            }
+        }
+    }
+    assert_eq!(rows.row_of(99), None);
+    assert_eq!(rows.row_of(rows.last() + 1), None);
+}
+
+#[test]
+fn rows_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [IdKind::Auto, IdKind::U64, IdKind::Str] {
+        for rows in [1, 7, 8, 64, 300] {
+            let buffer = buffer(kind, rows);
+            let segment = write(folder.path(), &buffer);
+            check(&segment, &buffer);
+            let mut problems = Vec::new();
+            segment.rows.file().verify(&mut problems);
+            segment.codes.as_ref().unwrap().file().verify(&mut problems);
+            assert_eq!(problems, []);
+        }
+    }
+}
+
+#[test]
+fn dense_automatic_ids_take_no_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut buffer = RowBuffer::new(IdKind::Auto, Some(CodeBits::new(16).unwrap()), true);
+    for ordinal in 50..60 {
+        buffer
+            .push(&Row {
+                ordinal,
+                id: Cow::Owned(RecordId::U64(ordinal)),
+                present: [true, false],
+                image: None,
+                text: None,
+                text_features: None,
+                codes: [Some(Cow::Owned(vec![1, 2])), None],
+            })
+            .unwrap();
+    }
+    let segment = write(folder.path(), &buffer);
+    // A header page and a footer: no ids, no gaps, no presence, no inputs.
+    assert_eq!(segment.rows.file().length(), 4096 + 24);
+    // One page of codes for the one modality there is.
+    assert_eq!(segment.codes.as_ref().unwrap().file().length(), 4096 + 4096 + 24);
+    assert_eq!(segment.rows.id(4).unwrap(), RecordId::U64(54));
+    assert!(segment.codes(Modality::Text).is_none());
+    assert!(!segment.rows.present(Modality::Text).any());
+}
+
+#[test]
+fn files_go_unless_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let buffer = buffer(IdKind::U64, 3);
+    drop(write(folder.path(), &buffer));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let segment = write(folder.path(), &buffer);
+    segment.keep();
+    drop(segment);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+/// Opens a possibly damaged file; `Ok` holds what verify found.
+fn open_rows(path: &Path, length: u64) -> Result<usize, Error> {
+    let file = RowsFile::open(FileGuard::named(path.to_path_buf()), length)?;
+    let mut problems = Vec::new();
+    file.file().verify(&mut problems);
+    // Reading damaged contents may fail but must not panic.
+    for row in 0..file.rows() {
+        let _ = (file.id(row), file.text(row), file.ordinal(row), file.row_of(u64::from(row)));
+        let _ = (file.features(Modality::Image, row), file.features(Modality::Text, row));
+    }
+    Ok(problems.len())
+}
+
+fn open_codes(path: &Path, length: u64) -> Result<usize, Error> {
+    let file = CodesFile::open(FileGuard::named(path.to_path_buf()), length)?;
+    let mut problems = Vec::new();
+    file.file().verify(&mut problems);
+    let _ = Modality::ALL.map(|modality| file.codes(modality).map(|codes| codes.to_packed()));
+    Ok(problems.len())
+}
+
+type Open = fn(&Path, u64) -> Result<usize, Error>;
+
+/// A small segment's files with the function that opens each.
+fn small_files(folder: &Path) -> Vec<(std::path::PathBuf, Open)> {
+    let segment = write(folder, &buffer(IdKind::Str, 11));
+    segment.keep();
+    vec![
+        (segment.rows.file().path().to_path_buf(), open_rows as Open),
+        (
+            segment.codes.as_ref().unwrap().file().path().to_path_buf(),
+            open_codes as Open,
+        ),
+    ]
+}
+
+/// Places worth damaging: all near a byte that is not zero, and a sample of the zeros between.
+fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    (0..bytes.len()).filter(|at| {
+        let near = &bytes[at.saturating_sub(16)..bytes.len().min(at + 16)];
+        at % 61 == 0 || near.iter().any(|byte| *byte != 0)
+    })
+}
+
+#[test]
+fn every_flipped_byte_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, open) in small_files(folder.path()) {
+        let sound = fs::read(&path).unwrap();
+        let length = sound.len() as u64;
+        assert!(matches!(open(&path, length), Ok(0)));
+        // Damaged in place and repaired again: nothing has it mapped in between.
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        for at in places(&sound) {
+            let put = |byte: u8| file.write_all_at(&[byte], at as u64).unwrap();
+            put(sound[at] ^ 1 << (at % 8));
+            match open(&path, length) {
+                Err(Error::Corrupt { .. } | Error::Version { .. }) => {}
+                Ok(problems) => assert!(problems > 0, "{} byte {at}", path.display()),
+                Err(other) => panic!("{} byte {at}: {other}", path.display()),
+            }
+            put(sound[at]);
+        }
+        assert!(matches!(open(&path, length), Ok(0)));
+    }
+}
+
+#[test]
+fn every_cut_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, open) in small_files(folder.path()) {
+        let sound = fs::read(&path).unwrap();
+        let damaged = folder.path().join("damaged");
+        fs::write(&damaged, &sound).unwrap();
+        let file = fs::File::options().write(true).open(&damaged).unwrap();
+        for length in (0..sound.len()).rev() {
+            // Every length in the header and the footer and around pages, a sample of the others.
+            let special = length < 200 || length % 4096 < 2 || sound.len() - length < 30;
+            if !special && length % 41 != 0 {
+                continue;
+            }
+            file.set_len(length as u64).unwrap();
+            assert!(matches!(open(&damaged, sound.len() as u64), Err(Error::Corrupt { .. })), "{length}");
+            // Also when the catalog itself states the short length.
+            assert!(matches!(open(&damaged, length as u64), Err(Error::Corrupt { .. })), "{length}");
+        }
+    }
+}
+
+#[test]
+fn a_newer_version_is_refused_with_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, open) in small_files(folder.path()) {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] = 77;
+        let newer = folder.path().join("newer");
+        fs::write(&newer, &bytes).unwrap();
+        let refused = open(&newer, bytes.len() as u64);
+        assert!(matches!(refused, Err(Error::Version { found: 77, supported: 0, .. })));
+    }
+}

@@ -1,0 +1,119 @@
+//! Writers in each other's way, and single changes in company.
+
+use super::*;
+use crate::Error;
+
+#[test]
+fn a_second_writer_is_busy_and_other_collections_are_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let a = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    let b = store.create_collection("b", config(IdKind::Auto)).unwrap();
+    let writer = store.writer(a).unwrap();
+    assert!(matches!(store.writer(a), Err(Error::WriterBusy { collection }) if collection == "a"));
+    assert!(store.writer(b).is_ok());
+    drop(writer);
+    assert!(store.writer(a).is_ok());
+}
+
+#[test]
+fn single_puts_wait_for_an_open_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    let mut writer = store.writer(id).unwrap();
+    writer.put(text_record(None, "first")).unwrap();
+    let putting = std::thread::spawn({
+        let store = store.clone();
+        move || store.write_grouped(id, |writer| writer.put(text_record(None, "second")))
+    });
+    writer.commit().unwrap();
+    assert_eq!(putting.join().unwrap().unwrap().ordinal, 1);
+}
+
+#[test]
+fn grouped_changes_are_all_there_or_refused_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::U64)).unwrap();
+    let versions = store.view().version();
+    std::thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for i in 0..40_u64 {
+                    let record = thread * 1000 + i;
+                    let result = store.write_grouped(id, |writer| {
+                        writer.put(text_record(RecordId::from(record), "x"))?;
+                        // Every fourth change fails after it did something.
+                        match i % 4 {
+                            0 => writer.put(NewRecord::default()).map(|_| ()),
+                            _ => Ok(()),
+                        }
+                    });
+                    assert_eq!(result.is_ok(), i % 4 != 0);
+                }
+            });
+        }
+    });
+    let view = view(&store, id);
+    assert_eq!(view.len(), 8 * 30);
+    for thread in 0..8_u64 {
+        for i in 0..40_u64 {
+            assert_eq!(view.find(&(thread * 1000 + i).into()).unwrap().is_some(), i % 4 != 0);
+        }
+    }
+    assert!(store.view().version() - versions <= 8 * 40 + 10);
+    assert_sound(&store);
+}
+
+#[test]
+fn a_panicking_change_is_undone_and_does_not_stop_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    let panicked = std::thread::spawn({
+        let store = store.clone();
+        move || {
+            store.write_grouped::<()>(id, |writer| {
+                writer.put(text_record(None, "gone"))?;
+                std::panic::resume_unwind(Box::new("on purpose"));
+            })
+        }
+    });
+    assert!(panicked.join().is_err());
+    store.write_grouped(id, |writer| writer.put(text_record(None, "here"))).unwrap();
+    assert_eq!(contents(&view(&store, id)).len(), 1);
+}
+
+#[test]
+fn readers_see_whole_commits_while_writing_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::U64)).unwrap();
+    // Each commit replaces ten records by ones of the next generation.
+    let commit = |generation: u64| {
+        let mut writer = store.wait_writer(id).unwrap();
+        for i in 0..10_u64 {
+            let mut record = text_record(RecordId::from(i), "x");
+            record.fields = vec![(YEAR, Value::I64(generation as i64))];
+            writer.put(record).unwrap();
+        }
+        writer.commit().unwrap();
+    };
+    commit(0);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            for _ in 0..200 {
+                let records = contents(&view(&store, id));
+                assert_eq!(records.len(), 10);
+                assert!(records.iter().all(|record| record.fields == records[0].fields));
+            }
+        });
+        for generation in 1..60 {
+            commit(generation);
+        }
+        reader.join().unwrap();
+    });
+    assert_sound(&store);
+}

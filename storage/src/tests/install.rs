@@ -1,0 +1,220 @@
+//! Installing models.
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use twinbit_kernels::{CodesBuf, Modality};
+
+use super::*;
+use crate::{BoxedError, Error, ModelId, Part};
+
+const A: ModelId = ModelId([0xaa; 16]);
+const B: ModelId = ModelId([0xbb; 16]);
+
+/// A code that depends on the row's text alone, and on the model.
+fn code(text: &str, model: ModelId) -> [u8; 2] {
+    [text.parse::<u8>().unwrap_or(200), model.0[0]]
+}
+
+fn encode(model: ModelId) -> impl FnMut(&Part) -> Result<[CodesBuf; 2], BoxedError> {
+    move |part| {
+        let bits = CodeBits::new(16)?;
+        let mut codes = [CodesBuf::new(bits), CodesBuf::new(bits)];
+        for row in 0..part.rows() {
+            codes[0].push_zero()?;
+            match part.text(row)? {
+                Some(text) => codes[1].push(&code(&text, model))?,
+                None => codes[1].push_zero()?,
+            }
+        }
+        Ok(codes)
+    }
+}
+
+fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn install(store: &Store, id: CollectionId, model: ModelId) -> Result<(), Error> {
+    store.install_model(id, model, &model.0, &mut encode(model), &mut go_on)
+}
+
+fn check(store: &Store, id: CollectionId, model: ModelId) {
+    let view = view(store, id);
+    assert_eq!(view.info().model, Some(model));
+    for part in view.parts().iter() {
+        let codes = part.codes(Modality::Text).unwrap();
+        for row in part.alive().ones() {
+            assert_eq!(codes.row(row as usize), code(&part.text(row).unwrap().unwrap(), model));
+        }
+    }
+    assert_eq!(store.model_bytes(model).unwrap(), model.0);
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let list = |name: &str| crate::durable::names(&folder.join(name)).unwrap();
+    let mut all = list("segments");
+    all.extend(list("models"));
+    all
+}
+
+#[test]
+fn models_switch_and_old_files_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    put_texts(&store, id, 7);
+    let unencoded = store.view();
+    assert!(view(&store, id).parts()[0].codes(Modality::Text).is_none());
+    install(&store, id, A).unwrap();
+    check(&store, id, A);
+    assert_sound(&store);
+    // New records must bring codes now.
+    let mut writer = store.writer(id).unwrap();
+    assert!(matches!(writer.put(text_record(None, "1")), Err(Error::MissingCode { .. })));
+    writer
+        .put(NewRecord {
+            codes: [None, Some(&code("60", A))],
+            ..text_record(None, "60")
+        })
+        .unwrap();
+    writer.commit().unwrap();
+    check(&store, id, A);
+
+    let old = store.view();
+    install(&store, id, B).unwrap();
+    check(&store, id, B);
+    // The old view goes on with the old codes, then their files go.
+    let parts = old.collection(id).unwrap().parts();
+    assert_eq!(parts[0].codes(Modality::Text).unwrap().row(3), code("3", A));
+    assert!(files(folder.path()).iter().any(|name| name.contains(&A.to_string())));
+    drop((old, parts, unencoded));
+    assert!(!files(folder.path()).iter().any(|name| name.contains(&A.to_string())));
+    assert!(matches!(store.model_bytes(A), Err(Error::NotFound { .. })));
+    drop(store);
+    let store = open(folder.path());
+    check(&store, id, B);
+    assert_sound(&store);
+}
+
+#[test]
+fn a_failed_or_cancelled_install_leaves_the_old_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    install(&store, id, A).unwrap();
+    let before = files(folder.path());
+    let failed = store.install_model(id, B, b"b", &mut |_| Err("no".into()), &mut go_on);
+    assert!(matches!(failed, Err(Error::Encoder { .. })));
+    let cancelled = store.install_model(id, B, b"b", &mut encode(B), &mut |done, all| match done {
+        0 => ControlFlow::Continue(()),
+        _ => {
+            assert_eq!((done, all), (50, 50));
+            ControlFlow::Break(())
+        }
+    });
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let short = store.install_model(
+        id,
+        B,
+        b"b",
+        &mut |_| {
+            let bits = CodeBits::new(16)?;
+            Ok([CodesBuf::new(bits), CodesBuf::new(bits)])
+        },
+        &mut go_on,
+    );
+    assert!(matches!(short, Err(Error::EncodedShape { expected: 50, got: 0, .. })));
+    check(&store, id, A);
+    assert_eq!(files(folder.path()), before);
+    assert_sound(&store);
+}
+
+#[test]
+fn rows_written_during_an_install_are_encoded_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    let mut encode = encode(A);
+    let mut rounds = 0;
+    let mut busy = false;
+    store
+        .install_model(
+            id,
+            A,
+            b"a",
+            &mut |part| {
+                rounds += 1;
+                if rounds == 1 {
+                    put_texts(&store, id, 60);
+                    put_texts(&store, id, 5);
+                    store.wait_writer(id).unwrap().delete(&3.into()).unwrap();
+                    busy = matches!(install(&store, id, B), Err(Error::InstallBusy { .. }));
+                }
+                encode(part)
+            },
+            &mut go_on,
+        )
+        .unwrap();
+    assert!(busy);
+    assert_eq!(view(&store, id).len(), 115);
+    for part in view(&store, id).parts().iter() {
+        assert!(part.codes(Modality::Text).is_some());
+    }
+    assert_sound(&store);
+}
+
+#[test]
+fn what_cannot_be_encoded_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let external = store.create_collection("a", external(IdKind::Auto)).unwrap();
+    assert!(matches!(install(&store, external, A), Err(Error::NotEncodable { .. })));
+    let bare = CollectionConfig {
+        keep_inputs: false,
+        ..config(IdKind::Auto)
+    };
+    let bare = store.create_collection("b", bare).unwrap();
+    install(&store, bare, A).unwrap();
+    let mut writer = store.writer(bare).unwrap();
+    writer
+        .put(NewRecord {
+            codes: [None, Some(&[1, 2])],
+            ..text_record(None, "1")
+        })
+        .unwrap();
+    writer.commit().unwrap();
+    assert!(matches!(install(&store, bare, B), Err(Error::NotEncodable { .. })));
+    assert_sound(&store);
+}
+
+#[test]
+fn a_model_is_shared_between_collections() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let [a, b] = ["a", "b"].map(|name| store.create_collection(name, config(IdKind::Auto)).unwrap());
+    install(&store, a, A).unwrap();
+    install(&store, b, A).unwrap();
+    store.drop_collection("a").unwrap();
+    check(&store, b, A);
+    assert_sound(&store);
+    store.drop_collection("b").unwrap();
+    assert_eq!(files(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_model_file_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    install(&store, id, A).unwrap();
+    let path = folder.path().join("models").join(format!("{A}.safetensors"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[2] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(matches!(store.model_bytes(A), Err(Error::Corrupt { .. })));
+    assert_eq!(store.verify().unwrap().problems.len(), 1);
+}

@@ -1,0 +1,310 @@
+//! Transactions: changes gathered in memory, and in segment files once they are many.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::buffer::{Row, RowBuffer};
+use crate::dead::Dead;
+use crate::error::Error;
+use crate::fields::Fields;
+use crate::format::MAX_SEGMENT_ROWS;
+use crate::gate::Pass;
+use crate::id::{CollectionId, ModelId, RecordId};
+use crate::record::{NewRecord, TextInput, Written, check_fields};
+use crate::schema::{FieldId, IdKind};
+use crate::segment::Segment;
+use crate::store::Inner;
+use crate::value::Value;
+use crate::view::{CollectionView, View};
+
+/// Everything a transaction has changed so far.
+#[derive(Clone)]
+pub(crate) struct Pending {
+    /// New rows that are in no segment yet.
+    pub(crate) buffer: RowBuffer,
+    /// Segments written ahead of the commit; their files go when the last copy goes uncommitted.
+    pub(crate) spilled: Vec<Segment>,
+    /// Where ids lead now; `None` for deleted ones.
+    pub(crate) ids: HashMap<RecordId, Option<u64>>,
+    /// With automatic ids: new ordinals whose record has an older id.
+    pub(crate) foreign: HashSet<u64>,
+    /// Ordinals that died, old and new ones.
+    pub(crate) dead: Dead,
+    /// Fields of new rows that have some, by ascending ordinal.
+    pub(crate) new_fields: Vec<(u64, Fields)>,
+    /// Fields set on rows that were there before.
+    pub(crate) set_fields: BTreeMap<u64, BTreeMap<FieldId, Option<Value>>>,
+    pub(crate) sources: BTreeMap<String, String>,
+    pub(crate) next_ordinal: u64,
+    pub(crate) live: u64,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Pending {
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.rows == 0 && self.dead.is_empty() && self.set_fields.is_empty() && self.sources.is_empty()
+    }
+}
+
+/// Changes to one collection that become visible and durable together.
+///
+/// While it is open no one else writes to the collection. Dropping it without
+/// [`commit`](Self::commit) discards it.
+pub struct Transaction {
+    pub(crate) store: Arc<Inner>,
+    pub(crate) id: CollectionId,
+    /// The collection as it was when the transaction began.
+    pub(crate) base: CollectionView,
+    pub(crate) pending: Pending,
+    _pass: Pass,
+}
+
+impl Transaction {
+    pub(crate) fn begin(store: Arc<Inner>, id: CollectionId, pass: Pass) -> Result<Self, Error> {
+        store.check_writable()?;
+        let view = View { state: store.state() };
+        let base = view.collection(id).ok_or_else(|| Error::collection_not_found(id))?;
+        let pending = Pending {
+            buffer: new_buffer(&base),
+            spilled: Vec::new(),
+            ids: HashMap::new(),
+            foreign: HashSet::new(),
+            dead: Dead::default(),
+            new_fields: Vec::new(),
+            set_fields: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            next_ordinal: base.collection.next_ordinal,
+            live: base.collection.live,
+            rows: 0,
+            bytes: 0,
+        };
+        Ok(Transaction {
+            store,
+            id,
+            base,
+            pending,
+            _pass: pass,
+        })
+    }
+
+    /// The model whose codes the collection stores.
+    pub fn model(&self) -> Option<ModelId> {
+        self.base.info().model
+    }
+
+    /// The collection as it was when the transaction began.
+    pub fn view(&self) -> &CollectionView {
+        &self.base
+    }
+
+    /// Rows put since the beginning.
+    pub fn rows(&self) -> usize {
+        self.pending.rows
+    }
+
+    /// Bytes of ids, inputs and codes put since the beginning.
+    pub fn bytes(&self) -> usize {
+        self.pending.bytes
+    }
+
+    /// Puts a record; an older one with its id dies. A record that is refused changes nothing.
+    ///
+    /// Where the database assigns ids, an id may be given only to replace: it must be below the
+    /// next one to be assigned.
+    pub fn put(&mut self, record: NewRecord<'_>) -> Result<Written, Error> {
+        let info = self.base.info();
+        record.check(&info.config, info.codes_id())?;
+        let given = record.checked_id(info.config.ids)?;
+        let is_auto = info.config.ids == IdKind::Auto;
+        self.spill_if_full()?;
+        let ordinal = self.pending.next_ordinal;
+        let next_ordinal = ordinal.checked_add(1).ok_or(Error::Limit {
+            what: "the number of records ever put",
+            limit: u64::MAX,
+        })?;
+        let (id, old) = match given {
+            None => (Cow::Owned(RecordId::U64(ordinal)), None),
+            Some(RecordId::U64(id)) if is_auto && *id >= ordinal => {
+                return Err(Error::Id("the database assigns ids, and this one is not assigned yet"));
+            }
+            Some(id) => (Cow::Borrowed(id), self.locate(id)?),
+        };
+        let (text, text_features) = match record.text {
+            None => (None, None),
+            Some(TextInput::Text(text)) => (Some(text), None),
+            Some(TextInput::Features(features)) => (None, Some(Cow::Borrowed(features))),
+        };
+        let before = self.pending.buffer.bytes;
+        self.pending.buffer.push(&Row {
+            ordinal,
+            id: Cow::Borrowed(&id),
+            present: record.present(),
+            image: record.image.map(Cow::Borrowed),
+            text,
+            text_features,
+            codes: record.codes.map(|code| code.map(Cow::Borrowed)),
+        })?;
+        self.pending.bytes += self.pending.buffer.bytes - before;
+        self.pending.rows += 1;
+        self.pending.live += 1;
+        self.pending.next_ordinal = next_ordinal;
+        if let Some(old) = old {
+            self.kill(old);
+        }
+        let id = id.into_owned();
+        if given.is_some() {
+            self.pending.ids.insert(id.clone(), Some(ordinal));
+            if is_auto {
+                self.pending.foreign.insert(ordinal);
+            }
+        }
+        if !record.fields.is_empty() {
+            let mut fields = record.fields;
+            fields.sort_by_key(|(field, _)| *field);
+            self.pending.new_fields.push((ordinal, fields));
+        }
+        Ok(Written {
+            id,
+            ordinal,
+            replaced: old.is_some(),
+        })
+    }
+
+    /// Whether there is a record with the id.
+    pub fn contains(&self, id: &RecordId) -> Result<bool, Error> {
+        id.check(self.base.info().config.ids)?;
+        Ok(self.locate(id)?.is_some())
+    }
+
+    /// Deletes the record with the id; `false` when there is none.
+    pub fn delete(&mut self, id: &RecordId) -> Result<bool, Error> {
+        id.check(self.base.info().config.ids)?;
+        let Some(ordinal) = self.locate(id)? else {
+            return Ok(false);
+        };
+        self.kill(ordinal);
+        self.pending.ids.insert(id.clone(), None);
+        Ok(true)
+    }
+
+    /// Sets or, with `None`, removes fields of the record with the id; `false` when there is none.
+    ///
+    /// The record keeps its ordinal, inputs and codes.
+    pub fn set(&mut self, id: &RecordId, fields: &[(FieldId, Option<Value>)]) -> Result<bool, Error> {
+        let config = &self.base.info().config;
+        id.check(config.ids)?;
+        check_fields(config, fields.iter().map(|(field, value)| (*field, value.as_ref())))?;
+        let Some(ordinal) = self.locate(id)? else {
+            return Ok(false);
+        };
+        if ordinal < self.base.collection.next_ordinal {
+            let changes = self.pending.set_fields.entry(ordinal).or_default();
+            changes.extend(fields.iter().cloned());
+            return Ok(true);
+        }
+        let rows = &mut self.pending.new_fields;
+        let index = match rows.binary_search_by_key(&ordinal, |(row, _)| *row) {
+            Ok(index) => index,
+            Err(index) => {
+                rows.insert(index, (ordinal, Vec::new()));
+                index
+            }
+        };
+        if let Some((_, row)) = rows.get_mut(index) {
+            *row = updated(std::mem::take(row), fields.iter().cloned());
+        }
+        Ok(true)
+    }
+
+    /// Notes how far a source has been read; it is stored with the commit.
+    pub fn set_source_position(&mut self, source: &str, position: &str) {
+        self.pending.sources.insert(source.to_owned(), position.to_owned());
+    }
+
+    /// Makes the changes visible and, after the store's durability, lasting. Returns the version.
+    ///
+    /// With no changes the current version is returned and nothing is written.
+    pub fn commit(self) -> Result<u64, Error> {
+        crate::commit::commit(self)
+    }
+
+    /// The ordinal of the record with an id, this transaction's changes included.
+    fn locate(&self, id: &RecordId) -> Result<Option<u64>, Error> {
+        if let Some(known) = self.pending.ids.get(id) {
+            return Ok(*known);
+        }
+        if let (IdKind::Auto, RecordId::U64(number)) = (self.base.info().config.ids, id)
+            && *number >= self.base.collection.next_ordinal
+        {
+            let is_new = *number < self.pending.next_ordinal
+                && !self.pending.foreign.contains(number)
+                && !self.pending.dead.contains(*number);
+            return Ok(is_new.then_some(*number));
+        }
+        self.base.find(id)
+    }
+
+    fn kill(&mut self, ordinal: u64) {
+        self.pending.dead.insert(ordinal);
+        self.pending.set_fields.remove(&ordinal);
+        self.pending.live = self.pending.live.saturating_sub(1);
+    }
+
+    fn spill_if_full(&mut self) -> Result<(), Error> {
+        let buffer = &self.pending.buffer;
+        if buffer.bytes >= self.store.options.segment_bytes || buffer.rows() >= MAX_SEGMENT_ROWS {
+            self.spill()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the gathered rows as a segment that the commit will name.
+    pub(crate) fn spill(&mut self) -> Result<(), Error> {
+        if self.pending.buffer.rows() == 0 {
+            return Ok(());
+        }
+        if self.pending.spilled.is_empty() {
+            // Fresh rows come before ours, and segments cover ascending ranges: they go first.
+            crate::flush::flush(&self.store, self.id)?;
+        }
+        let segment = Segment::write(
+            &self.store.layout.segments,
+            self.store.segment_number()?,
+            self.id,
+            self.base.info().codes_id(),
+            &self.pending.buffer,
+        )?;
+        self.pending.spilled.push(segment);
+        self.pending.buffer = new_buffer(&self.base);
+        Ok(())
+    }
+
+    /// A copy of what is pending, to come back to.
+    pub(crate) fn savepoint(&self) -> Pending {
+        self.pending.clone()
+    }
+
+    pub(crate) fn restore(&mut self, savepoint: Pending) {
+        self.pending = savepoint;
+    }
+}
+
+fn new_buffer(base: &CollectionView) -> RowBuffer {
+    let info = base.info();
+    let config = &info.config;
+    RowBuffer::new(config.ids, info.codes_id().map(|_| config.bits), config.keep_inputs)
+}
+
+/// Fields after some were set or removed, by ascending field.
+pub(crate) fn updated(fields: Fields, changes: impl Iterator<Item = (FieldId, Option<Value>)>) -> Fields {
+    let mut all: BTreeMap<FieldId, Value> = fields.into_iter().collect();
+    for (field, value) in changes {
+        match value {
+            Some(value) => all.insert(field, value),
+            None => all.remove(&field),
+        };
+    }
+    all.into_iter().collect()
+}

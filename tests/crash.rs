@@ -15,8 +15,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinbit_kernels::{CodeBits, CodesBuf};
 use twinbit_storage::{
-    CollectionConfig, CollectionId, Durability, FieldId, FieldSpec, FieldType, IdKind, InputKind, ModelId, NewRecord,
-    Store, StoreOptions, TextInput, Value,
+    CollectionConfig, CollectionId, Durability, FieldId, FieldSpec, FieldType, IdKind, InputKind, ModelId,
+    NewRecord, Store, StoreOptions, TextInput, Value,
 };
 
 const FOLDER: &str = "TWINBIT_CRASH_FOLDER";
@@ -47,11 +47,7 @@ fn collection(store: &Store) -> CollectionId {
         text: InputKind::Text,
         keep_inputs: true,
         external_codes: false,
-        fields: vec![FieldSpec {
-            name: "commit".to_owned(),
-            field_type: FieldType::I64,
-            indexed: true,
-        }],
+        fields: vec![FieldSpec { name: "commit".to_owned(), field_type: FieldType::I64, indexed: true }],
         application: serde_json::Value::Null,
     };
     store.create_collection("records", config).unwrap()
@@ -65,7 +61,8 @@ fn changes(number: u64) -> Vec<(u64, Option<String>)> {
     (0..count)
         .map(|_| {
             let id = random.random_range(0..300);
-            let text = random.random_bool(0.8).then(|| format!("text {number} ").repeat(random.random_range(0..4)));
+            let text =
+                random.random_bool(0.8).then(|| format!("text {number} ").repeat(random.random_range(0..4)));
             (id, text)
         })
         .collect()

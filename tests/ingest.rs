@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use twinbit::{
     Array, ArrayError, ArrayPairs, ArraySource, CodeBits, CodeSource, Collection, Database, Durability,
     Entry, Error, Field, FolderSource, IdKind, ImageEncoding, IngestObserver, IngestOutcome, IngestProgress,
-    Modality, OnError, PairsSource, Position, RecordId, Schema, SourceError, TextEncoding, Value,
+    Modality, OnError, PairsSource, Position, RecordId, Schema, Source, SourceError, TextEncoding, Value,
     WebDatasetSource,
 };
-use twinbit_tests::{npy, npy_f32, picture, shard};
+use twinbit_tests::{data_set, npy, npy_f32, picture, shard};
 
 /// A folder with files, and a database in it with one collection.
 struct Bench {
@@ -410,4 +410,32 @@ fn mutated_sources_never_panic() {
     }
     assert_eq!([arrays.len(), lists.len()], expected);
     assert!(refused > 20 && expected[0] > 20 && expected[1] > 20, "{refused} {expected:?}");
+}
+
+#[test]
+fn arrays_and_shards_that_numpy_and_webdataset_wrote() {
+    let Some(mirflickr) = data_set("mirflickr25k") else { return };
+    let Some(flickr) = data_set("flickr8k") else { return };
+    let image = Array::open(mirflickr.join("image_features_f16.npy")).unwrap();
+    let text = Array::open(mirflickr.join("tags_u8.npz:tags")).unwrap();
+    assert_eq!((image.shape(), text.shape()), (&[12_599, 1_280][..], &[12_599, 1_386][..]));
+    let split = Array::open(mirflickr.join("split_u8.npy")).unwrap().to_u8().unwrap();
+    assert_eq!(split.iter().filter(|value| **value == 1).count(), 2_000);
+    let schema = Schema::new(CodeBits::B32).image_features(1_280).text_features(1_386);
+    let bench = Bench::new(schema);
+    let report = bench.collection.ingest(ArraySource::new().image(image).text(text)).run().unwrap();
+    assert_eq!((report.ingested, bench.len()), (12_599, 12_599));
+    println!("mirflickr25k: {:.0} records a second", report.records_per_second);
+
+    let mut samples = 0;
+    let mut source = WebDatasetSource::new([flickr.join("images-00.tar")]);
+    let schema = pictures(IdKind::Str);
+    source
+        .read(&schema, Position::default(), &mut |item| {
+            samples += 1;
+            assert_eq!(item.content.unwrap().captions.len(), 4, "{}", item.name);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(samples, 1_000);
 }

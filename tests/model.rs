@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use twinbit_kernels::{CodeBits, CodesBuf};
 use twinbit_storage::{
-    CollectionConfig, CollectionId, CollectionView, Durability, FieldId, FieldSpec, FieldType, IdKind, InputKind,
-    ModelId, NewRecord, Predicate, RecordId, Store, StoreOptions, StoredText, TextInput, Transaction, Value,
+    CollectionConfig, CollectionId, CollectionView, Durability, FieldId, FieldSpec, FieldType, IdKind,
+    InputKind, ModelId, NewRecord, Predicate, RecordId, Store, StoreOptions, StoredText, TextInput,
+    Transaction, Value,
 };
 
 const NUMBER: FieldId = FieldId(1);
@@ -67,11 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn config(ids: IdKind) -> CollectionConfig {
-    let field = |name: &str, field_type, indexed| FieldSpec {
-        name: name.to_owned(),
-        field_type,
-        indexed,
-    };
+    let field = |name: &str, field_type, indexed| FieldSpec { name: name.to_owned(), field_type, indexed };
     CollectionConfig {
         bits: CodeBits::new(32).unwrap(),
         ids,
@@ -288,11 +285,7 @@ fn check(view: &CollectionView, expected: &BTreeMap<RecordId, Expected>, model: 
     }
     let predicate = Predicate::Or(vec![
         Predicate::IsNull(WORD),
-        Predicate::Compare {
-            field: NUMBER,
-            op: twinbit_storage::Comparison::Lt,
-            value: Value::I64(0),
-        },
+        Predicate::Compare { field: NUMBER, op: twinbit_storage::Comparison::Lt, value: Value::I64(0) },
     ]);
     let masks = view.select(&predicate).unwrap();
     let selected = masks.iter().map(|mask| mask.count()).sum::<usize>();
@@ -302,11 +295,8 @@ fn check(view: &CollectionView, expected: &BTreeMap<RecordId, Expected>, model: 
 
 fn run(kind: IdKind) {
     let cases = std::env::var("TWINBIT_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
-    let config = Config {
-        max_shrink_iters: 200,
-        failure_persistence: None,
-        ..Config::with_cases(cases.unwrap_or(4))
-    };
+    let config =
+        Config { max_shrink_iters: 200, failure_persistence: None, ..Config::with_cases(cases.unwrap_or(4)) };
     let result = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..40), |steps| {
         let mut run = Run::new(kind);
         for step in &steps {

@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Neighbors of a stored record, by its id; deleting it leaves older snapshots as they were.
     items.delete(4000)?;
     println!("{} hits before, {} now", hits(&snapshot)?, hits(&items.snapshot()?)?);
-    println!("{} bytes of codes", items.stats()?.bytes.codes);
+    println!("{} records, {} deleted", items.stats()?.rows, items.stats()?.deleted);
     Ok(())
 }
 

@@ -30,7 +30,6 @@ struct Inner {
     schemas: Mutex<BTreeMap<u32, Arc<Schema>>>,
     /// The models in use, read and checked once.
     models: Mutex<BTreeMap<ModelId, Model>>,
-    images: Mutex<Option<ImageEncoder>>,
 }
 
 /// A panic elsewhere leaves these caches whole, because each is changed by one insertion.
@@ -92,7 +91,6 @@ impl Database {
             pool,
             schemas: Mutex::default(),
             models: Mutex::default(),
-            images: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -112,10 +110,7 @@ impl Database {
             return Err(Error::Name { name: name.to_owned() });
         }
         let schema = match schema.image_kind() {
-            ImageKind::Pictures(encoding) => {
-                let encoder = self.image_encoder(encoding)?;
-                schema.with_image_featurizer(encoder.id())
-            }
+            ImageKind::Pictures(encoding) => schema.with_image_featurizer(image_encoder(encoding)?.id()),
             _ => schema,
         };
         let id = self.store().create_collection(name, schema.to_config()?)?;
@@ -236,18 +231,12 @@ impl Database {
     pub(crate) fn remember_model(&self, model: &Model) {
         lock(&self.inner.models).insert(model.id(), model.clone());
     }
+}
 
-    /// The image encoder, its weights unpacked once.
-    pub(crate) fn image_encoder(&self, encoding: ImageEncoding) -> Result<ImageEncoder> {
-        let mut images = lock(&self.inner.images);
-        if let Some(encoder) = images.as_ref() {
-            return Ok(encoder.clone());
-        }
-        let encoder = match encoding {
-            ImageEncoding::EfficientNetLite0 => efficientnet_lite0()?,
-        };
-        *images = Some(encoder.clone());
-        Ok(encoder)
+/// The encoder of this name; its weights are unpacked once.
+pub(crate) fn image_encoder(encoding: ImageEncoding) -> Result<ImageEncoder> {
+    match encoding {
+        ImageEncoding::EfficientNetLite0 => efficientnet_lite0(),
     }
 }
 

@@ -13,7 +13,7 @@ use twinbit_hashing::{DecodeLimits, Picture, TextFeaturiser};
 use twinbit_kernels::CodesBuf;
 use twinbit_storage::{FieldId, NewRecord, TextInput};
 
-use crate::database::Database;
+use crate::database::{Database, image_encoder};
 use crate::field::OF;
 use crate::{
     Error, IdKind, ImageKind, Input, Modality, Model, ModelId, Place, Record, RecordId, Result, Schema,
@@ -233,7 +233,13 @@ impl Encoder {
                         place: place(),
                         source: source.into(),
                     };
-                    let encoder = self.database.image_encoder(encoding)?;
+                    let encoder = image_encoder(encoding)?;
+                    if encoder.id() != self.schema.image_featurizer() {
+                        return Err(Error::EncoderChanged {
+                            expected: self.schema.image_featurizer().to_owned(),
+                            got: encoder.id().to_owned(),
+                        });
+                    }
                     let picture = Picture::decode(bytes, &DecodeLimits::default()).map_err(unreadable)?;
                     let values = encoder.encode(&[picture]).map_err(unreadable)?;
                     self.rounded(modality, &values, place)

@@ -251,6 +251,16 @@ pub enum Error {
         /// What the decoder met.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The collection's pictures were encoded by another version of the encoder than this build has.
+    #[error(
+        "the collection's pictures were encoded by \"{expected}\", this build encodes by \"{got}\"; their features do not compare, so use the build that made them or ingest into a new collection"
+    )]
+    EncoderChanged {
+        /// Encoder of the collection.
+        expected: String,
+        /// Encoder of this build.
+        got: String,
+    },
     /// A cargo feature is missing in this build.
     #[error("this build lacks the cargo feature \"{feature}\" of twinbit; build with it")]
     MissingFeature {

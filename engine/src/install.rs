@@ -110,9 +110,8 @@ fn block_codes(
     let present = part.present(modality);
     let rows: Vec<u32> = (start..part.rows().min(start.saturating_add(ROWS_A_BLOCK))).collect();
     let chosen: Vec<u32> = rows.iter().copied().filter(|&row| present.get(row as usize)).collect();
-    let input = |&row: &u32| {
-        stored_input(part, modality, row)?.ok_or_else(|| not_kept(collection.to_owned()))
-    };
+    let input =
+        |&row: &u32| stored_input(part, modality, row)?.ok_or_else(|| not_kept(collection.to_owned()));
     let kept: Vec<Kept<'_>> = chosen.iter().map(input).collect::<Result<_>>()?;
     let encoded = encode_rows(model, modality, &kept.iter().collect::<Vec<_>>())?;
     let mut codes = CodesBuf::new(bits);

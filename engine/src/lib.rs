@@ -114,9 +114,9 @@ pub use source::{
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
-    EpochReport, Features, HashModel as Model, Labels, LookupPoint, ModelId, ModelSpec, Observer,
-    Optimizer, Outcome, PairSource, RetrievalScores, Schedule, Scores, TrainConfig,
-    mean_average_precision,
+    DecodeLimits, EpochReport, Features, HashModel as Model, Labels, LookupPoint, ModelId, ModelSpec,
+    Observer, Optimizer, Outcome, PairSource, Picture, RetrievalScores, Schedule, Scores, TextFeaturiser,
+    TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 pub use twinbit_storage::{Durability, FieldType, IdKind, Problem, RecordId, Value, VerifyReport};

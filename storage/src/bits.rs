@@ -82,9 +82,7 @@ impl RankDirectory {
             .iter()
             .map(|word| word.count_ones())
             .sum::<u32>();
-        let last = words
-            .get(word)
-            .map_or(0, |word| (word & ((1_u64 << (row % 64)) - 1)).count_ones());
+        let last = words.get(word).map_or(0, |word| (word & ((1_u64 << (row % 64)) - 1)).count_ones());
         (self.0.get(step).copied().unwrap_or_default() + whole + last) as usize
     }
 }

@@ -170,9 +170,7 @@ impl RowBuffer {
     }
 
     pub(crate) fn presence(&self, modality: usize) -> RowMask {
-        self.present
-            .get(modality)
-            .map_or_else(|| RowMask::none(self.rows()), Bits::to_mask)
+        self.present.get(modality).map_or_else(|| RowMask::none(self.rows()), Bits::to_mask)
     }
 
     /// All rows in order, with their inputs and codes.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    ErrorKind, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::dead;
@@ -46,14 +46,8 @@ impl Family {
     ];
 
     /// The families whose keys begin with a collection.
-    pub(crate) const OF_COLLECTIONS: [Family; 6] = [
-        Family::Ids,
-        Family::Dead,
-        Family::Fresh,
-        Family::FreshFields,
-        Family::Columns,
-        Family::Index,
-    ];
+    pub(crate) const OF_COLLECTIONS: [Family; 6] =
+        [Family::Ids, Family::Dead, Family::Fresh, Family::FreshFields, Family::Columns, Family::Index];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -90,13 +84,9 @@ impl Catalog {
         let mut options = database_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let db = DB::open_cf_descriptors(&options, path, descriptors(&cache)).map_err(|e| wrap(path, "open", e))?;
-        Ok(Catalog {
-            db,
-            path: path.to_path_buf(),
-            writable: true,
-            _lock: Some(lock),
-        })
+        let db = DB::open_cf_descriptors(&options, path, descriptors(&cache))
+            .map_err(|e| wrap(path, "open", e))?;
+        Ok(Catalog { db, path: path.to_path_buf(), writable: true, _lock: Some(lock) })
     }
 
     /// Opens the catalog as it is now, for reading.
@@ -104,12 +94,7 @@ impl Catalog {
         let cache = Cache::new_lru_cache(cache_bytes);
         let db = DB::open_cf_descriptors_read_only(&database_options(), path, descriptors(&cache), false)
             .map_err(|e| wrap(path, "open", e))?;
-        Ok(Catalog {
-            db,
-            path: path.to_path_buf(),
-            writable: false,
-            _lock: None,
-        })
+        Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -122,26 +107,19 @@ impl Catalog {
         for family in Family::ALL {
             handles.push(self.handle(family)?);
         }
-        Ok(Batch {
-            inner: WriteBatch::default(),
-            handles,
-        })
+        Ok(Batch { inner: WriteBatch::default(), handles })
     }
 
     /// Writes a batch: this is the one commit point of the database.
     pub(crate) fn write(&self, batch: Batch<'_>, sync: bool) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db
-            .write_opt(batch.inner, &options)
-            .map_err(|e| wrap(&self.path, "commit", e))
+        self.db.write_opt(batch.inner, &options).map_err(|e| wrap(&self.path, "commit", e))
     }
 
     /// Pins the catalog as it is now.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
-        Pin {
-            cell: PinCell::new(self.clone(), |catalog| catalog.db.snapshot()),
-        }
+        Pin { cell: PinCell::new(self.clone(), |catalog| catalog.db.snapshot()) }
     }
 
     /// Bytes of a family's files.
@@ -168,10 +146,8 @@ impl Drop for Catalog {
         // Whatever was acknowledged is in the log already. Syncing it ends the wait for `Eventual`
         // commits, and emptying the write buffers leaves nothing to replay at the next open.
         let handles: Vec<_> = Family::ALL.into_iter().filter_map(|f| self.handle(f).ok()).collect();
-        let closed = self
-            .db
-            .flush_wal(true)
-            .and_then(|()| self.db.flush_cfs_opt(&handles, &Default::default()));
+        let closed =
+            self.db.flush_wal(true).and_then(|()| self.db.flush_cfs_opt(&handles, &Default::default()));
         if let Err(error) = closed {
             tracing::warn!(%error, "the catalog was closed without emptying its write buffers");
         }
@@ -230,10 +206,7 @@ fn family_options(family: Family, cache: &Cache) -> Options {
 fn wrap(path: &Path, operation: &'static str, error: rocksdb::Error) -> Error {
     match error.kind() {
         ErrorKind::Corruption => Error::corrupt(path, 0, error.to_string()),
-        _ => Error::Catalog {
-            operation,
-            source: Box::new(error),
-        },
+        _ => Error::Catalog { operation, source: Box::new(error) },
     }
 }
 
@@ -289,6 +262,9 @@ self_cell::self_cell!(
     }
 );
 
+/// Called with a key and its value; says whether to go on.
+pub(crate) type Each<'f> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error> + 'f;
+
 /// The catalog as it was at one version. Keeps the catalog open.
 pub(crate) struct Pin {
     cell: PinCell,
@@ -314,17 +290,15 @@ impl Pin {
         family: Family,
         first: &[u8],
         end: Option<Vec<u8>>,
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>,
+        each: &mut Each<'_>,
     ) -> Result<(), Error> {
         let catalog = self.catalog();
         let mut options = ReadOptions::default();
         if let Some(end) = end {
             options.set_iterate_upper_bound(end);
         }
-        let mut iterator = self
-            .cell
-            .borrow_dependent()
-            .raw_iterator_cf_opt(&catalog.handle(family)?, options);
+        let mut iterator =
+            self.cell.borrow_dependent().raw_iterator_cf_opt(&catalog.handle(family)?, options);
         iterator.seek(first);
         while let Some((key, value)) = iterator.item() {
             if each(key, value)?.is_break() {
@@ -340,7 +314,7 @@ impl Pin {
         &self,
         family: Family,
         prefix: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error>,
+        each: &mut Each<'_>,
     ) -> Result<(), Error> {
         self.scan(family, prefix, keys::after_prefix(prefix), each)
     }
@@ -348,11 +322,7 @@ impl Pin {
     /// An error that names a key with an unreadable value.
     pub(crate) fn corrupt(&self, family: Family, key: &[u8], what: &str) -> Error {
         let key: String = key.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
-        Error::corrupt(
-            self.catalog().path(),
-            0,
-            format!("family \"{}\", key {key}: {what}", family.name()),
-        )
+        Error::corrupt(self.catalog().path(), 0, format!("family \"{}\", key {key}: {what}", family.name()))
     }
 }
 

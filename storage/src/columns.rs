@@ -21,10 +21,7 @@ const PRESENCE_BYTES: usize = ORDINALS_PER_COLUMN_CHUNK as usize / 8;
 
 /// The chunk of an ordinal and its place in it.
 pub(crate) fn place(ordinal: u64) -> (u64, u16) {
-    (
-        ordinal / ORDINALS_PER_COLUMN_CHUNK,
-        (ordinal % ORDINALS_PER_COLUMN_CHUNK) as u16,
-    )
+    (ordinal / ORDINALS_PER_COLUMN_CHUNK, (ordinal % ORDINALS_PER_COLUMN_CHUNK) as u16)
 }
 
 /// A chunk as stored.
@@ -46,14 +43,7 @@ impl<'a> Chunk<'a> {
         let presence: &[u8; PRESENCE_BYTES] = from.bytes(PRESENCE_BYTES)?.try_into().ok()?;
         let min = ValueRef::decode(field_type, &mut from)?;
         let max = ValueRef::decode(field_type, &mut from)?;
-        let chunk = Chunk {
-            field_type,
-            count,
-            presence,
-            min,
-            max,
-            values: from.rest(),
-        };
+        let chunk = Chunk { field_type, count, presence, min, max, values: from.rest() };
         let ones: usize = presence.iter().map(|byte| byte.count_ones() as usize).sum();
         let length = match field_type {
             FieldType::Str => count * 4 + count.checked_sub(1).map_or(Some(0), |last| chunk.end(last))?,
@@ -89,9 +79,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn has(&self, place: u16) -> bool {
-        self.presence
-            .get(usize::from(place / 8))
-            .is_some_and(|byte| byte >> (place % 8) & 1 == 1)
+        self.presence.get(usize::from(place / 8)).is_some_and(|byte| byte >> (place % 8) & 1 == 1)
     }
 
     /// The value at a place: `Some(None)` when there is none, `None` when it is unreadable.
@@ -99,12 +87,8 @@ impl<'a> Chunk<'a> {
         if !self.has(place) {
             return Some(None);
         }
-        let whole: u32 = self
-            .presence
-            .iter()
-            .take(usize::from(place / 8))
-            .map(|byte| byte.count_ones())
-            .sum();
+        let whole: u32 =
+            self.presence.iter().take(usize::from(place / 8)).map(|byte| byte.count_ones()).sum();
         let byte = self.presence.get(usize::from(place / 8)).copied().unwrap_or_default();
         let before = (byte & ((1_u8 << (place % 8)) - 1)).count_ones();
         self.value((whole + before) as usize).map(Some)
@@ -113,9 +97,7 @@ impl<'a> Chunk<'a> {
     /// The places that have a value.
     pub(crate) fn places(&self) -> impl Iterator<Item = u16> {
         self.presence.iter().enumerate().flat_map(|(index, byte)| {
-            (0..8)
-                .filter(move |shift| byte >> shift & 1 == 1)
-                .map(move |shift| (index * 8) as u16 + shift)
+            (0..8).filter(move |shift| byte >> shift & 1 == 1).map(move |shift| (index * 8) as u16 + shift)
         })
     }
 
@@ -199,9 +181,7 @@ mod tests {
     use super::*;
 
     fn chunk(values: &[(u16, Value)]) -> ChunkValues {
-        ChunkValues {
-            values: values.iter().cloned().collect(),
-        }
+        ChunkValues { values: values.iter().cloned().collect() }
     }
 
     fn check(values: &[(u16, Value)]) {
@@ -223,7 +203,11 @@ mod tests {
     fn chunks_of_every_type_survive() {
         check(&[(0, Value::I64(-5)), (7, Value::I64(9)), (8, Value::I64(i64::MIN)), (4095, Value::I64(0))]);
         check(&[(3, Value::Bool(true)), (4, Value::Bool(false))]);
-        check(&[(1, Value::Str(String::new())), (2, Value::Str("größe".into())), (9, Value::Str("b".into()))]);
+        check(&[
+            (1, Value::Str(String::new())),
+            (2, Value::Str("größe".into())),
+            (9, Value::Str("b".into())),
+        ]);
         check(&[(1, Value::F64(-0.0)), (2, Value::F64(f64::INFINITY))]);
         check(&[(1, Value::Timestamp(-1))]);
         check(&(0..4096).map(|i| (i, Value::U64(u64::from(i) * 3))).collect::<Vec<_>>());
@@ -231,7 +215,8 @@ mod tests {
 
     #[test]
     fn bounds_are_the_smallest_and_largest() {
-        let bytes = chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).encode().unwrap();
+        let bytes =
+            chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).encode().unwrap();
         let read = Chunk::decode(&bytes).unwrap();
         assert_eq!((read.min, read.max), (ValueRef::F64(-7.0), ValueRef::F64(2.0)));
         assert_eq!(bytes[..4], [3, 3, 0, 0b111]);

@@ -63,11 +63,7 @@ fn write(
 
     next.kill(&pending.dead);
     for segment in &pending.spilled {
-        batch.put(
-            Family::Meta,
-            keys::segment(id, segment.rows.base()),
-            segment_entry(segment).encode(),
-        );
+        batch.put(Family::Meta, keys::segment(id, segment.rows.base()), segment_entry(segment).encode());
         next.push_segment(segment.clone());
     }
     // A row that was put and killed within the transaction never becomes visible.
@@ -87,7 +83,12 @@ fn write(
     Ok(next)
 }
 
-fn write_ids(batch: &mut Batch<'_>, state: &State, base: &CollectionView, pending: &Pending) -> Result<(), Error> {
+fn write_ids(
+    batch: &mut Batch<'_>,
+    state: &State,
+    base: &CollectionView,
+    pending: &Pending,
+) -> Result<(), Error> {
     let id = base.info().id;
     let is_auto = base.info().config.ids == IdKind::Auto;
     for (record, ordinal) in &pending.ids {

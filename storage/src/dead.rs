@@ -15,10 +15,7 @@ pub(crate) struct Dead {
 }
 
 fn split(ordinal: u64) -> (u64, u32) {
-    (
-        ordinal / ORDINALS_PER_DEAD_CHUNK,
-        (ordinal % ORDINALS_PER_DEAD_CHUNK) as u32,
-    )
+    (ordinal / ORDINALS_PER_DEAD_CHUNK, (ordinal % ORDINALS_PER_DEAD_CHUNK) as u32)
 }
 
 impl Dead {
@@ -92,15 +89,15 @@ fn encode(bitmap: &RoaringBitmap) -> Vec<u8> {
 
 fn decode(bytes: &[u8]) -> Option<RoaringBitmap> {
     let bitmap = RoaringBitmap::deserialize_from(bytes).ok()?;
-    bitmap
-        .max()
-        .is_none_or(|max| u64::from(max) < ORDINALS_PER_DEAD_CHUNK)
-        .then_some(bitmap)
+    bitmap.max().is_none_or(|max| u64::from(max) < ORDINALS_PER_DEAD_CHUNK).then_some(bitmap)
 }
 
 /// The union of stored bitmaps: the catalog's merge operator. `None` on damage, which RocksDB
 /// reports as corruption.
-pub(crate) fn merge<'a>(existing: Option<&[u8]>, operands: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+pub(crate) fn merge<'a>(
+    existing: Option<&[u8]>,
+    operands: impl Iterator<Item = &'a [u8]>,
+) -> Option<Vec<u8>> {
     let mut union = match existing {
         Some(bytes) => decode(bytes)?,
         None => RoaringBitmap::new(),
@@ -147,10 +144,14 @@ mod tests {
 
     #[test]
     fn merging_is_associative() {
-        let [a, b, c] = [dead(&[1]), dead(&[2, 3]), dead(&[3, 9])].map(|dead| dead.encoded().next().unwrap().1);
+        let [a, b, c] =
+            [dead(&[1]), dead(&[2, 3]), dead(&[3, 9])].map(|dead| dead.encoded().next().unwrap().1);
         let ab = merge(Some(&a), [b.as_slice()].into_iter()).unwrap();
         let bc = merge(None, [b.as_slice(), &c].into_iter()).unwrap();
-        assert_eq!(merge(Some(&ab), [c.as_slice()].into_iter()), merge(Some(&a), [bc.as_slice()].into_iter()));
+        assert_eq!(
+            merge(Some(&ab), [c.as_slice()].into_iter()),
+            merge(Some(&a), [bc.as_slice()].into_iter())
+        );
         assert_eq!(merge(Some(b"junk"), [c.as_slice()].into_iter()), None);
     }
 

@@ -3,10 +3,12 @@
 //! A file appears whole or not at all: it is written under a temporary name, synced, renamed, and
 //! its folder synced. After that it is never changed, only removed.
 
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::format::TEMPORARY_ENDING;
@@ -31,9 +33,8 @@ pub(crate) fn write_new(
     let temporary = temporary_path(path);
     let result = write_and_sync(&temporary, write).and_then(|length| {
         fs::rename(&temporary, path).map_err(Error::io(path, "rename into place"))?;
-        match path.parent() {
-            Some(folder) => sync_folder(folder)?,
-            None => {}
+        if let Some(folder) = path.parent() {
+            sync_folder(folder)?;
         }
         Ok(length)
     });
@@ -50,9 +51,7 @@ fn write_and_sync(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
     let file = File::create(path).map_err(Error::io(path, "create"))?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     write(&mut out).map_err(Error::io(path, "write"))?;
-    let file = out
-        .into_inner()
-        .map_err(|error| Error::io(path, "write")(error.into_error()))?;
+    let file = out.into_inner().map_err(|error| Error::io(path, "write")(error.into_error()))?;
     file.sync_all().map_err(Error::io(path, "sync"))?;
     Ok(file.metadata().map_err(Error::io(path, "read the length of"))?.len())
 }
@@ -65,9 +64,7 @@ fn temporary_path(path: &Path) -> PathBuf {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io(path, "sync"))
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io(path, "sync"))
 }
 
 /// Removes a file; one that is gone already is fine.
@@ -101,9 +98,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// The length of a file.
 pub(crate) fn length(path: &Path) -> Result<u64, Error> {
-    Ok(fs::metadata(path)
-        .map_err(Error::io(path, "read the length of"))?
-        .len())
+    Ok(fs::metadata(path).map_err(Error::io(path, "read the length of"))?.len())
 }
 
 /// Bytes of the files in a folder. Files that go while it is listed do not count.
@@ -126,10 +121,7 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             let _ = (&file).take(32).read_to_string(&mut text);
-            return Err(Error::Locked {
-                path: database.to_path_buf(),
-                pid: text.trim().parse().ok(),
-            });
+            return Err(Error::Locked { path: database.to_path_buf(), pid: text.trim().parse().ok() });
         }
         Err(TryLockError::Error(error)) => return Err(Error::io(path, "lock")(error)),
     }
@@ -141,6 +133,43 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Which guard answers for which path, in one open database.
+///
+/// A name can come back while an older file of that name is still in use: a model that is installed
+/// again, for one. The newest guard owns the name; older ones leave the file alone.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    owners: Mutex<HashMap<PathBuf, u64>>,
+    next_guard: AtomicU64,
+}
+
+impl Files {
+    /// Guards a file that is about to be written and that no commit names yet.
+    pub(crate) fn unnamed(self: &Arc<Self>, path: PathBuf) -> FileGuard {
+        self.guard(path, true)
+    }
+
+    /// Guards a file that the catalog names.
+    pub(crate) fn named(self: &Arc<Self>, path: PathBuf) -> FileGuard {
+        self.guard(path, false)
+    }
+
+    fn guard(self: &Arc<Self>, path: PathBuf, doomed: bool) -> FileGuard {
+        let number = self.next_guard.fetch_add(1, Ordering::Relaxed);
+        lock_owners(&self.owners).insert(path.clone(), number);
+        FileGuard { path, doomed: AtomicBool::new(doomed), number, files: self.clone() }
+    }
+
+    /// Whether a guard answers for the path.
+    pub(crate) fn is_guarded(&self, path: &Path) -> bool {
+        lock_owners(&self.owners).contains_key(path)
+    }
+}
+
+fn lock_owners(owners: &Mutex<HashMap<PathBuf, u64>>) -> MutexGuard<'_, HashMap<PathBuf, u64>> {
+    owners.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A file that is removed when the last user lets go, if it is doomed.
 ///
 /// A new file is doomed until the commit that names it, and again once a commit stops naming it.
@@ -148,25 +177,11 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
 pub(crate) struct FileGuard {
     path: PathBuf,
     doomed: AtomicBool,
+    number: u64,
+    files: Arc<Files>,
 }
 
 impl FileGuard {
-    /// Guards a file that no commit names yet.
-    pub(crate) fn unnamed(path: PathBuf) -> Self {
-        FileGuard {
-            path,
-            doomed: AtomicBool::new(true),
-        }
-    }
-
-    /// Guards a file that the catalog names.
-    pub(crate) fn named(path: PathBuf) -> Self {
-        FileGuard {
-            path,
-            doomed: AtomicBool::new(false),
-        }
-    }
-
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -184,6 +199,12 @@ impl FileGuard {
 
 impl Drop for FileGuard {
     fn drop(&mut self) {
+        // Held until the file is gone, so that a new file of that name is not removed instead.
+        let mut owners = lock_owners(&self.files.owners);
+        if owners.get(&self.path) != Some(&self.number) {
+            return;
+        }
+        owners.remove(&self.path);
         if self.doomed.load(Ordering::Acquire)
             && let Err(error) = remove(&self.path)
         {
@@ -214,10 +235,11 @@ mod tests {
     #[test]
     fn doomed_files_go_with_their_guard() {
         let folder = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::default());
         for (keep, retire, left) in [(false, false, 0), (true, false, 1), (true, true, 0)] {
             let path = folder.path().join("a");
             write_new(&path, |out| out.write_all(b"x")).unwrap();
-            let guard = FileGuard::unnamed(path);
+            let guard = files.unnamed(path);
             if keep {
                 guard.keep();
             }
@@ -227,6 +249,23 @@ mod tests {
             drop(guard);
             assert_eq!(names(folder.path()).unwrap().len(), left);
         }
+    }
+
+    #[test]
+    fn an_old_guard_leaves_a_new_file_of_its_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::default());
+        let path = folder.path().join("a");
+        write_new(&path, |out| out.write_all(b"old")).unwrap();
+        let old = files.unnamed(path.clone());
+        let new = files.unnamed(path.clone());
+        write_new(&path, |out| out.write_all(b"new")).unwrap();
+        drop(old);
+        assert!(files.is_guarded(&path));
+        assert_eq!(read(&path).unwrap(), b"new");
+        drop(new);
+        assert!(names(folder.path()).unwrap().is_empty());
+        assert!(!files.is_guarded(&path));
     }
 
     #[test]

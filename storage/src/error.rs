@@ -148,7 +148,9 @@ pub enum Error {
         modality: Modality,
     },
     /// A code came to a collection that has no model and takes no external codes.
-    #[error("the record brings a code for its {modality}, but the collection has no model yet; install one first")]
+    #[error(
+        "the record brings a code for its {modality}, but the collection has no model yet; install one first"
+    )]
     UnexpectedCode {
         /// The modality.
         modality: Modality,
@@ -176,7 +178,9 @@ pub enum Error {
         what: &'static str,
     },
     /// The encoder returned codes of another shape than asked for.
-    #[error("the encoder returned {got} {modality} rows of {got_bits} bits for {expected} rows of {expected_bits} bits")]
+    #[error(
+        "the encoder returned {got} {modality} rows of {got_bits} bits for {expected} rows of {expected_bits} bits"
+    )]
     EncodedShape {
         /// The modality.
         modality: Modality,
@@ -244,39 +248,23 @@ impl Error {
 
     /// Whether the same call may succeed later without any change by the caller.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Error::WriterBusy { .. } | Error::Locked { .. } | Error::InstallBusy { .. }
-        )
+        matches!(self, Error::WriterBusy { .. } | Error::Locked { .. } | Error::InstallBusy { .. })
     }
 
     pub(crate) fn io(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io {
-            path,
-            operation,
-            source,
-        }
+        move |source| Error::Io { path, operation, source }
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> Error {
-        Error::Corrupt {
-            path: path.to_path_buf(),
-            offset,
-            what: what.into(),
-        }
+        Error::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
     }
 
     pub(crate) fn codes(source: twinbit_kernels::Error) -> Error {
-        Error::Codes {
-            source: Box::new(source),
-        }
+        Error::Codes { source: Box::new(source) }
     }
 
     pub(crate) fn collection_not_found(name: impl ToString) -> Error {
-        Error::NotFound {
-            what: "collection",
-            name: name.to_string(),
-        }
+        Error::NotFound { what: "collection", name: name.to_string() }
     }
 }

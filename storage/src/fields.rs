@@ -26,7 +26,11 @@ impl CollectionView {
     }
 
     /// [`fields_many`](Self::fields_many) for some fields only.
-    pub(crate) fn fields_where(&self, ordinals: &[u64], wanted: impl Fn(FieldId) -> bool) -> Result<Vec<Fields>, Error> {
+    pub(crate) fn fields_where(
+        &self,
+        ordinals: &[u64],
+        wanted: impl Fn(FieldId) -> bool,
+    ) -> Result<Vec<Fields>, Error> {
         let (pin, info) = (&self.state.pin, &self.collection.info);
         let fresh_start = self.collection.fresh_start();
         let mut rows: Vec<Fields> = ordinals.iter().map(|_| Vec::new()).collect();

@@ -26,7 +26,8 @@ impl Store {
 /// Whether a collection has more fresh rows than the options allow.
 pub(crate) fn is_due(store: &Inner, id: CollectionId) -> bool {
     store.state().collection(id).is_ok_and(|collection| {
-        collection.fresh_rows >= store.options.fresh_rows || collection.fresh_bytes >= store.options.fresh_bytes
+        collection.fresh_rows >= store.options.fresh_rows
+            || collection.fresh_bytes >= store.options.fresh_bytes
     })
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn flush(store: &Inner, id: CollectionId) -> Result<(), Error> {
     let segment = match rows.rows() {
         0 => None,
         _ => Some(Segment::write(
-            &store.layout.segments,
+            &store.layout,
             store.segment_number()?,
             id,
             collection.info.codes_id(),
@@ -72,11 +73,7 @@ pub(crate) fn flush(store: &Inner, id: CollectionId) -> Result<(), Error> {
         batch.delete_range(Family::FreshFields, &first, &end);
         next.clear_fresh();
         if let Some(segment) = &segment {
-            batch.put(
-                Family::Meta,
-                keys::segment(id, segment.rows.base()),
-                segment_entry(segment).encode(),
-            );
+            batch.put(Family::Meta, keys::segment(id, segment.rows.base()), segment_entry(segment).encode());
             next.push_segment(segment.clone());
             segment.keep();
         }

@@ -159,9 +159,7 @@ pub(crate) enum Presence {
 
 impl Presence {
     fn from_number(number: u8) -> Option<Self> {
-        [Presence::None, Presence::All, Presence::Some]
-            .into_iter()
-            .find(|presence| *presence as u8 == number)
+        [Presence::None, Presence::All, Presence::Some].into_iter().find(|presence| *presence as u8 == number)
     }
 }
 
@@ -219,10 +217,7 @@ impl Header {
     }
 
     pub(crate) fn decode(kind: FileKind, bytes: &[u8]) -> Result<Self, HeaderFault> {
-        let short = HeaderFault::Damaged {
-            offset: 0,
-            what: "the header is cut off",
-        };
+        let short = HeaderFault::Damaged { offset: 0, what: "the header is cut off" };
         let damaged = |offset, what| HeaderFault::Damaged { offset, what };
         let mut from = Cursor::new(bytes);
         let magic: [u8; 8] = from.array().ok_or(short)?;
@@ -390,23 +385,14 @@ mod tests {
 
     #[test]
     fn table_and_footer_bytes_are_fixed() {
-        let column = Column {
-            kind: 16,
-            parameter: 2,
-            offset: 4096,
-            length: 3,
-            hash: 4,
-        };
+        let column = Column { kind: 16, parameter: 2, offset: 4096, length: 3, hash: 4 };
         let mut bytes = Vec::new();
         column.encode(&mut bytes);
         assert_eq!(bytes.len(), COLUMN_BYTES);
         assert_eq!((bytes[0], bytes[4], bytes[9], bytes[16], bytes[24]), (16, 2, 16, 3, 4));
         assert_eq!(Column::decode(&mut Cursor::new(&bytes)), Some(column));
 
-        let footer = Footer {
-            length: 1,
-            header_hash: 2,
-        };
+        let footer = Footer { length: 1, header_hash: 2 };
         let bytes = footer.encode();
         assert_eq!(bytes.len(), FOOTER_BYTES);
         assert_eq!((bytes[0], bytes[8]), (1, 2));

@@ -30,14 +30,7 @@ fn push_features(out: &mut Vec<u8>, features: &[f16]) {
 fn read_features(from: &mut Cursor<'_>) -> Option<Vec<f16>> {
     let length = from.u32()? as usize;
     let bytes = from.bytes(length.checked_mul(2)?)?;
-    Some(
-        bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|pair| f16::from_le_bytes(*pair))
-            .collect(),
-    )
+    Some(bytes.as_chunks::<2>().0.iter().map(|pair| f16::from_le_bytes(*pair)).collect())
 }
 
 /// The stored form of a row. Inputs are written only when `keep_inputs`.
@@ -115,15 +108,7 @@ pub(crate) fn decode(ordinal: u64, bytes: &[u8], code_bytes: usize) -> Option<Ro
         true => Some(Cow::Owned(read_features(&mut from)?)),
         false => None,
     };
-    from.is_done().then_some(Row {
-        ordinal,
-        id: Cow::Owned(id),
-        present,
-        image,
-        text,
-        text_features,
-        codes,
-    })
+    from.is_done().then_some(Row { ordinal, id: Cow::Owned(id), present, image, text, text_features, codes })
 }
 
 /// The stored form of a row's fields: a count, then field, type and value of each.
@@ -155,7 +140,8 @@ mod tests {
     use super::*;
 
     fn rows() -> Vec<Row<'static>> {
-        let features = |from: i32| Cow::Owned((0..4).map(|i| f16::from_f32((from + i) as f32)).collect::<Vec<_>>());
+        let features =
+            |from: i32| Cow::Owned((0..4).map(|i| f16::from_f32((from + i) as f32)).collect::<Vec<_>>());
         vec![
             Row {
                 ordinal: 9,

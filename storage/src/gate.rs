@@ -25,10 +25,7 @@ pub(crate) struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Gate {
-            holder: Mutex::new(Holder::Nobody),
-            freed: Condvar::new(),
-        }
+        Gate { holder: Mutex::new(Holder::Nobody), freed: Condvar::new() }
     }
 }
 
@@ -46,11 +43,6 @@ impl Gate {
                 }
             }
         }
-    }
-
-    /// Whether anyone has the place.
-    pub(crate) fn is_held(&self) -> bool {
-        *lock(&self.holder) != Holder::Nobody
     }
 
     /// Waits for the place.

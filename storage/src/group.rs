@@ -81,9 +81,7 @@ impl Group {
         let followers = members.joined - 1;
         let Phase::Open(transaction) = std::mem::replace(&mut members.phase, Phase::Busy) else {
             self.settle(members);
-            return Err(Error::Poisoned {
-                reason: "a group of writers lost its transaction".to_owned(),
-            });
+            return Err(Error::Poisoned { reason: "a group of writers lost its transaction".to_owned() });
         };
         drop(members);
         let committed = transaction.commit().map(|_| ()).map_err(Arc::new);
@@ -108,9 +106,9 @@ impl Group {
         let round = members.round;
         let own = match &mut members.phase {
             Phase::Open(transaction) => guarded(transaction, change),
-            Phase::Idle | Phase::Busy => Ok(Err(Error::Poisoned {
-                reason: "a group of writers lost its transaction".to_owned(),
-            })),
+            Phase::Idle | Phase::Busy => {
+                Ok(Err(Error::Poisoned { reason: "a group of writers lost its transaction".to_owned() }))
+            }
         };
         self.changed.notify_all();
         let committed = loop {

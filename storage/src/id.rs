@@ -23,7 +23,9 @@ impl RecordId {
     pub(crate) fn check(&self, kind: IdKind) -> Result<(), Error> {
         match (kind, self) {
             (IdKind::Auto | IdKind::U64, RecordId::U64(_)) => Ok(()),
-            (IdKind::Auto | IdKind::U64, RecordId::Str(_)) => Err(Error::Id("the collection's ids are numbers")),
+            (IdKind::Auto | IdKind::U64, RecordId::Str(_)) => {
+                Err(Error::Id("the collection's ids are numbers"))
+            }
             (IdKind::Str, RecordId::U64(_)) => Err(Error::Id("the collection's ids are strings")),
             (IdKind::Str, RecordId::Str(id)) if id.is_empty() => Err(Error::Id("it is empty")),
             (IdKind::Str, RecordId::Str(id)) if id.len() > MAX_ID_BYTES => {
@@ -103,11 +105,13 @@ impl FromStr for ModelId {
         }
         let mut bytes = [0; 16];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| Error::Id("a model id is 32 hexadecimal digits"))?;
+            let pair =
+                std::str::from_utf8(pair).map_err(|_| Error::Id("a model id is 32 hexadecimal digits"))?;
             if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return Err(refused);
             }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| Error::Id("a model id is 32 hexadecimal digits"))?;
+            *byte =
+                u8::from_str_radix(pair, 16).map_err(|_| Error::Id("a model id is 32 hexadecimal digits"))?;
         }
         Ok(ModelId(bytes))
     }
@@ -121,9 +125,7 @@ impl Serialize for ModelId {
 
 impl<'de> Deserialize<'de> for ModelId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -30,22 +30,16 @@ impl Range {
         Some(match test {
             Test::Compare(Comparison::Ne, _) => return None,
             Test::Compare(Comparison::Eq, value) => vec![exactly(*value)],
-            Test::Compare(Comparison::Lt, value) => vec![Range {
-                first: whole,
-                end: Some(exactly(*value).first),
-            }],
-            Test::Compare(Comparison::Le, value) => vec![Range {
-                first: whole,
-                end: exactly(*value).end,
-            }],
-            Test::Compare(Comparison::Gt, value) => vec![Range {
-                first: exactly(*value).end?,
-                end: after_all,
-            }],
-            Test::Compare(Comparison::Ge, value) => vec![Range {
-                first: exactly(*value).first,
-                end: after_all,
-            }],
+            Test::Compare(Comparison::Lt, value) => {
+                vec![Range { first: whole, end: Some(exactly(*value).first) }]
+            }
+            Test::Compare(Comparison::Le, value) => vec![Range { first: whole, end: exactly(*value).end }],
+            Test::Compare(Comparison::Gt, value) => {
+                vec![Range { first: exactly(*value).end?, end: after_all }]
+            }
+            Test::Compare(Comparison::Ge, value) => {
+                vec![Range { first: exactly(*value).first, end: after_all }]
+            }
             Test::In(values) => values.iter().map(|value| exactly(value.borrow())).collect(),
         })
     }

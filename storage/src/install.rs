@@ -49,12 +49,7 @@ impl Store {
         let state = store.state();
         let info = state.collection(id)?.info.clone();
         let _turn = Turn::take(store, id, &info.name)?;
-        let refused = |what| {
-            Err(Error::NotEncodable {
-                collection: info.name.clone(),
-                what,
-            })
-        };
+        let refused = |what| Err(Error::NotEncodable { collection: info.name.clone(), what });
         if info.config.external_codes {
             return refused("its codes come from the application");
         }
@@ -64,13 +59,7 @@ impl Store {
         if model == ModelId::EXTERNAL {
             return Err(Error::Id("the all-zero model id stands for external codes"));
         }
-        let mut job = Job {
-            store,
-            id,
-            model,
-            done: HashMap::new(),
-            done_rows: 0,
-        };
+        let mut job = Job { store, id, model, done: HashMap::new(), done_rows: 0 };
         let file = job.write_model(&state, bytes)?;
         drop(state);
         for _ in 0..PASSES {
@@ -81,10 +70,7 @@ impl Store {
         let _pass = store.gate(id).short();
         flush::flush(store, id)?;
         job.encode_segments(encode, progress)?;
-        job.switch(file, ModelEntry {
-            length: bytes.len() as u64,
-            hash: hash(bytes),
-        })
+        job.switch(file, ModelEntry { length: bytes.len() as u64, hash: hash(bytes) })
     }
 
     /// The bytes of a model that a collection uses.
@@ -92,10 +78,7 @@ impl Store {
         let state = self.inner.state();
         let key = keys::model(model);
         let Some(value) = state.pin.get(Family::Meta, &key)? else {
-            return Err(Error::NotFound {
-                what: "model",
-                name: model.to_string(),
-            });
+            return Err(Error::NotFound { what: "model", name: model.to_string() });
         };
         let entry = ModelEntry::decode(&value)
             .ok_or_else(|| state.pin.corrupt(Family::Meta, &key, "the model's entry is unreadable"))?;
@@ -127,13 +110,18 @@ impl Job<'_> {
         if let Some(file) = shared {
             return Ok(file);
         }
-        let path = self.store.layout.model(self.model);
-        durable::write_new(&path, |out| out.write_all(bytes))?;
-        Ok(Arc::new(FileGuard::unnamed(path)))
+        let layout = &self.store.layout;
+        let guard = layout.files.unnamed(layout.model(self.model));
+        durable::write_new(guard.path(), |out| out.write_all(bytes))?;
+        Ok(Arc::new(guard))
     }
 
     /// Encodes the segments that are not done yet; returns how many there were.
-    fn encode_segments(&mut self, encode: &mut Encode<'_>, progress: &mut Progress<'_>) -> Result<usize, Error> {
+    fn encode_segments(
+        &mut self,
+        encode: &mut Encode<'_>,
+        progress: &mut Progress<'_>,
+    ) -> Result<usize, Error> {
         let state = self.store.state();
         let collection = state.collection(self.id)?;
         let config = &collection.info.config;
@@ -165,7 +153,7 @@ impl Job<'_> {
                     });
                 }
             }
-            let segment = segment.with_codes(&self.store.layout.segments, self.model, &codes)?;
+            let segment = segment.with_codes(&self.store.layout, self.model, &codes)?;
             self.done_rows += u64::from(part.rows());
             self.done.insert(segment.rows.number(), segment);
             encoded += 1;
@@ -228,9 +216,7 @@ impl<'s> Turn<'s> {
     fn take(store: &'s Inner, id: CollectionId, name: &str) -> Result<Self, Error> {
         let mut installing = lock(&store.installing);
         if installing.contains(&id) {
-            return Err(Error::InstallBusy {
-                collection: name.to_owned(),
-            });
+            return Err(Error::InstallBusy { collection: name.to_owned() });
         }
         installing.push(id);
         Ok(Turn { store, id })

@@ -1,15 +1,17 @@
 //! Where things are in a database's folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::durable;
+use crate::durable::{self, Files};
 use crate::error::Error;
 use crate::format::{
-    CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING, codes_name, model_name, rows_name,
+    CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING, codes_name, model_name,
+    rows_name,
 };
 use crate::id::ModelId;
 
-/// The paths of a database.
+/// The paths of a database, and who uses the files.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) root: PathBuf,
@@ -17,6 +19,7 @@ pub(crate) struct Layout {
     pub(crate) catalog: PathBuf,
     pub(crate) segments: PathBuf,
     pub(crate) models: PathBuf,
+    pub(crate) files: Arc<Files>,
 }
 
 impl Layout {
@@ -27,6 +30,7 @@ impl Layout {
             catalog: root.join(CATALOG_FOLDER),
             segments: root.join(SEGMENTS_FOLDER),
             models: root.join(MODELS_FOLDER),
+            files: Arc::default(),
         }
     }
 
@@ -46,10 +50,7 @@ impl Layout {
     /// database into it.
     pub(crate) fn check_is_ours(&self) -> Result<(), Error> {
         if self.root.is_file() {
-            return Err(Error::NotADatabase {
-                path: self.root.clone(),
-                what: "it is a file".to_owned(),
-            });
+            return Err(Error::NotADatabase { path: self.root.clone(), what: "it is a file".to_owned() });
         }
         if self.catalog.is_dir() {
             return Ok(());
@@ -83,10 +84,8 @@ pub(crate) fn is_our_name(name: &str) -> bool {
         return false;
     };
     let is_number = number.len() == 8 && number.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let is_file = rest == "rows"
-        || rest
-            .strip_prefix("codes.")
-            .is_some_and(|model| model.parse::<ModelId>().is_ok());
+    let is_file =
+        rest == "rows" || rest.strip_prefix("codes.").is_some_and(|model| model.parse::<ModelId>().is_ok());
     is_number && is_file
 }
 

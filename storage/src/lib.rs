@@ -1,4 +1,47 @@
-//! Storage of twinbit: immutable memory-mapped segments and a RocksDB catalog.
+//! Storage of twinbit: records of image-text pairs in immutable memory-mapped segments, and a RocksDB
+//! catalog for everything that changes.
+//!
+//! It understands ids, which modalities a record has, kept inputs, codes and typed fields. A model is
+//! an id and bytes to it, and it does not search.
+//!
+//! ```
+//! use twinbit_kernels::{CodeBits, Modality};
+//! use twinbit_storage::{CollectionConfig, IdKind, InputKind, NewRecord, Store, StoreOptions};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path();
+//! let store = Store::open(path, StoreOptions::default())?;
+//! let photos = store.create_collection("photos", CollectionConfig {
+//!     bits: CodeBits::new(64)?,
+//!     ids: IdKind::Str,
+//!     image: InputKind::None,
+//!     text: InputKind::None,
+//!     keep_inputs: false,
+//!     external_codes: true,
+//!     fields: Vec::new(),
+//!     application: serde_json::Value::Null,
+//! })?;
+//! let mut writer = store.writer(photos)?;
+//! writer.put(NewRecord { id: Some("sunset".into()), codes: [Some(&[7; 8]), None], ..NewRecord::default() })?;
+//! writer.commit()?;
+//!
+//! let view = store.view().collection(photos).ok_or("dropped meanwhile")?;
+//! let part = &view.parts()[0];
+//! assert_eq!(part.searchable(Modality::Image).count(), 1);
+//! assert_eq!(part.id(0)?, "sunset".into());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it works
+//! A commit is one RocksDB write batch. Few rows go into the catalog itself; many are first written as
+//! segment files, synced, and then named by the batch. A [`View`] pins a version: a RocksDB snapshot,
+//! the mapped files and the masks of alive rows. `docs/format.md` describes every byte on disk and
+//! what is assumed of the medium; `unsafe` is in one file, the one that maps files.
+//!
+//! # Limits
+//! Little-endian machines; one process writes, others may read; 2^27 rows a segment, 1 KiB a string id,
+//! 64 KiB a string field, 16 MiB a text.
+
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]

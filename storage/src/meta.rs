@@ -25,11 +25,8 @@ impl Counters {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Cursor::new(bytes);
-        let counters = Counters {
-            next_collection: from.u32()?,
-            next_segment: from.u32()?,
-            version: from.u64()?,
-        };
+        let counters =
+            Counters { next_collection: from.u32()?, next_segment: from.u32()?, version: from.u64()? };
         from.is_done().then_some(counters)
     }
 }
@@ -74,11 +71,7 @@ impl CollectionCounters {
         let (next_ordinal, live) = (from.u64()?, from.u64()?);
         let has_model = from.flag()?;
         let model = ModelId(from.array()?);
-        from.is_done().then_some(CollectionCounters {
-            next_ordinal,
-            live,
-            model: has_model.then_some(model),
-        })
+        from.is_done().then_some(CollectionCounters { next_ordinal, live, model: has_model.then_some(model) })
     }
 }
 
@@ -114,13 +107,7 @@ impl SegmentEntry {
             true => Some((ModelId(from.array()?), from.u64()?)),
             false => None,
         };
-        from.is_done().then_some(SegmentEntry {
-            number,
-            rows,
-            last,
-            rows_length,
-            codes,
-        })
+        from.is_done().then_some(SegmentEntry { number, rows, last, rows_length, codes })
     }
 }
 
@@ -140,10 +127,7 @@ impl ModelEntry {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Cursor::new(bytes);
-        let entry = ModelEntry {
-            length: from.u64()?,
-            hash: from.u64()?,
-        };
+        let entry = ModelEntry { length: from.u64()?, hash: from.u64()? };
         from.is_done().then_some(entry)
     }
 }
@@ -154,31 +138,17 @@ mod tests {
 
     #[test]
     fn values_are_fixed_and_read_back() {
-        let counters = Counters {
-            next_collection: 1,
-            next_segment: 2,
-            version: 3,
-        };
+        let counters = Counters { next_collection: 1, next_segment: 2, version: 3 };
         assert_eq!(counters.encode(), [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(Counters::decode(&counters.encode()), Some(counters));
 
         for model in [None, Some(ModelId([7; 16]))] {
-            let counters = CollectionCounters {
-                next_ordinal: 5,
-                live: 4,
-                model,
-            };
+            let counters = CollectionCounters { next_ordinal: 5, live: 4, model };
             assert_eq!(counters.encode().len(), 33);
             assert_eq!(CollectionCounters::decode(&counters.encode()), Some(counters));
         }
         for codes in [None, Some((ModelId([7; 16]), 8192))] {
-            let entry = SegmentEntry {
-                number: 1,
-                rows: 2,
-                last: 3,
-                rows_length: 4,
-                codes,
-            };
+            let entry = SegmentEntry { number: 1, rows: 2, last: 3, rows_length: 4, codes };
             let bytes = entry.encode();
             assert_eq!(bytes.len(), if codes.is_some() { 49 } else { 25 });
             assert_eq!(SegmentEntry::decode(&bytes), Some(entry));

@@ -105,11 +105,7 @@ impl PartData {
     pub(crate) fn codes(&self, modality: Modality) -> Option<Codes<'_>> {
         match &self.source {
             Source::Segment(segment) => segment.codes(modality),
-            Source::Fresh(rows) => rows
-                .codes
-                .as_ref()?
-                .get(modality.index())
-                .map(|codes| codes.as_codes()),
+            Source::Fresh(rows) => rows.codes.as_ref()?.get(modality.index()).map(|codes| codes.as_codes()),
         }
     }
 
@@ -173,13 +169,13 @@ pub struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(data: Arc<PartData>, pin: Arc<Pin>, collection: CollectionId, code_bytes: usize) -> Self {
-        Part {
-            data,
-            pin,
-            collection,
-            code_bytes,
-        }
+    pub(crate) fn new(
+        data: Arc<PartData>,
+        pin: Arc<Pin>,
+        collection: CollectionId,
+        code_bytes: usize,
+    ) -> Self {
+        Part { data, pin, collection, code_bytes }
     }
 
     /// Rows, dead ones included.
@@ -274,9 +270,9 @@ impl Part {
         let present = Modality::ALL.map(|modality| rows.is_present(modality, row));
         let text = match rows.text(row)? {
             Some(text) => Some(StoredText::Text(text)),
-            None => rows
-                .features(Modality::Text, row)?
-                .map(|features| StoredText::Features(features.to_vec())),
+            None => {
+                rows.features(Modality::Text, row)?.map(|features| StoredText::Features(features.to_vec()))
+            }
         };
         let mut codes = [None, None];
         for ((code, modality), present) in codes.iter_mut().zip(Modality::ALL).zip(present) {
@@ -299,12 +295,9 @@ impl Part {
         let ordinal = self.ordinal(row);
         let key = keys::ordinal(self.collection, ordinal);
         let corrupt = |what| self.pin.corrupt(Family::Fresh, &key, what);
-        let value = self
-            .pin
-            .get(Family::Fresh, &key)?
-            .ok_or_else(|| corrupt("the row is missing"))?;
-        let row =
-            fresh::decode(ordinal, &value, self.code_bytes).ok_or_else(|| corrupt("the row is unreadable"))?;
+        let value = self.pin.get(Family::Fresh, &key)?.ok_or_else(|| corrupt("the row is missing"))?;
+        let row = fresh::decode(ordinal, &value, self.code_bytes)
+            .ok_or_else(|| corrupt("the row is unreadable"))?;
         let text = match (row.text, row.text_features) {
             (Some(text), _) => Some(StoredText::Text(text.to_owned())),
             (None, Some(features)) => Some(StoredText::Features(features.into_owned())),

@@ -79,9 +79,9 @@ impl Test<'_> {
     pub(crate) fn holds(&self, value: ValueRef<'_>) -> bool {
         match self {
             Test::Compare(op, other) => value.compare(*other).is_some_and(|order| op.holds(order)),
-            Test::In(values) => values
-                .iter()
-                .any(|other| value.compare(other.borrow()) == Some(Ordering::Equal)),
+            Test::In(values) => {
+                values.iter().any(|other| value.compare(other.borrow()) == Some(Ordering::Equal))
+            }
         }
     }
 
@@ -133,11 +133,8 @@ impl Predicate {
 
     /// Whether it holds for a row with these fields.
     pub(crate) fn holds(&self, fields: &[(FieldId, ValueRef<'_>)]) -> bool {
-        let get = |field: FieldId| {
-            fields
-                .iter()
-                .find_map(|(found, value)| (*found == field).then_some(*value))
-        };
+        let get =
+            |field: FieldId| fields.iter().find_map(|(found, value)| (*found == field).then_some(*value));
         match self {
             Predicate::All => true,
             Predicate::None => false,
@@ -160,11 +157,7 @@ mod tests {
     use super::*;
 
     fn compare(op: Comparison, value: Value) -> Predicate {
-        Predicate::Compare {
-            field: FieldId(1),
-            op,
-            value,
-        }
+        Predicate::Compare { field: FieldId(1), op, value }
     }
 
     #[test]

@@ -78,10 +78,7 @@ impl NewRecord<'_> {
     /// Which modalities the record has.
     pub(crate) fn present(&self) -> [bool; 2] {
         let [image_code, text_code] = self.codes;
-        [
-            self.image.is_some() || image_code.is_some(),
-            self.text.is_some() || text_code.is_some(),
-        ]
+        [self.image.is_some() || image_code.is_some(), self.text.is_some() || text_code.is_some()]
     }
 
     /// Checks everything but the id against the collection. `codes` is the id of the codes that the
@@ -145,24 +142,13 @@ impl NewRecord<'_> {
 
 fn check_features(config: &CollectionConfig, modality: Modality, features: &[f16]) -> Result<(), Error> {
     let InputKind::Features { width } = config.input(modality) else {
-        return Err(Error::Input {
-            modality,
-            what: "the collection takes no features for it",
-        });
+        return Err(Error::Input { modality, what: "the collection takes no features for it" });
     };
     if features.len() != width as usize {
-        return Err(Error::Width {
-            modality,
-            what: "input",
-            expected: width as usize,
-            got: features.len(),
-        });
+        return Err(Error::Width { modality, what: "input", expected: width as usize, got: features.len() });
     }
     if features.iter().any(|x| !x.is_finite()) {
-        return Err(Error::Input {
-            modality,
-            what: "a feature is not a finite float16 number",
-        });
+        return Err(Error::Input { modality, what: "a feature is not a finite float16 number" });
     }
     Ok(())
 }
@@ -176,10 +162,7 @@ pub(crate) fn check_fields<'v>(
     for (field, value) in fields {
         let expected = config.field_type(field)?;
         let refused = |what| -> Result<(), Error> {
-            Err(Error::Value {
-                field: config.field_name(field)?.to_owned(),
-                what,
-            })
+            Err(Error::Value { field: config.field_name(field)?.to_owned(), what })
         };
         if seen.contains(&field) {
             return refused("the field is given twice");

@@ -180,17 +180,11 @@ impl CollectionConfig {
         for spec in &self.fields {
             check_field_name(&spec.name)?;
             if !seen.insert(spec.name.as_str()) {
-                return Err(Error::Exists {
-                    what: "field",
-                    name: spec.name.clone(),
-                });
+                return Err(Error::Exists { what: "field", name: spec.name.clone() });
             }
         }
         if self.fields.len() > MAX_FIELDS {
-            return Err(Error::Limit {
-                what: "the number of fields",
-                limit: MAX_FIELDS as u64,
-            });
+            return Err(Error::Limit { what: "the number of fields", limit: MAX_FIELDS as u64 });
         }
         if self.image == InputKind::Text {
             return Err(Error::Input {
@@ -200,10 +194,7 @@ impl CollectionConfig {
         }
         for modality in Modality::ALL {
             if self.input(modality) == (InputKind::Features { width: 0 }) {
-                return Err(Error::Input {
-                    modality,
-                    what: "features need a width of at least 1",
-                });
+                return Err(Error::Input { modality, what: "features need a width of at least 1" });
             }
         }
         Ok(())
@@ -221,18 +212,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::Name {
-        name: name.to_owned(),
-        what,
-    })
+    Err(Error::Name { name: name.to_owned(), what })
 }
 
 pub(crate) fn check_field_name(name: &str) -> Result<(), Error> {
     if name == "of" {
-        return Err(Error::Name {
-            name: name.to_owned(),
-            what: "\"of\" is built in",
-        });
+        return Err(Error::Name { name: name.to_owned(), what: "\"of\" is built in" });
     }
     check_name(name)
 }
@@ -254,11 +239,7 @@ impl CollectionInfo {
     /// Which codes files belong to the collection now: the model's, or for external codes the
     /// all-zero id; `None` before there is a model.
     pub(crate) fn codes_id(&self) -> Option<ModelId> {
-        if self.config.external_codes {
-            Some(ModelId::EXTERNAL)
-        } else {
-            self.model
-        }
+        if self.config.external_codes { Some(ModelId::EXTERNAL) } else { self.model }
     }
 }
 
@@ -293,11 +274,7 @@ mod tests {
     }
 
     fn field(name: &str) -> FieldSpec {
-        FieldSpec {
-            name: name.to_owned(),
-            field_type: FieldType::I64,
-            indexed: true,
-        }
+        FieldSpec { name: name.to_owned(), field_type: FieldType::I64, indexed: true }
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl CollectionView {
             Predicate::In { field, values } => self.leaf(*field, &Test::In(values)),
             Predicate::IsNull(field) => {
                 let mut there = self.masks(false);
-                self.from_columns(*field, None, &mut there)?;
+                self.scan_columns(*field, None, &mut there)?;
                 Ok(invert(there))
             }
             Predicate::And(all) => all
@@ -85,7 +85,7 @@ impl CollectionView {
             }
             return Ok(masks);
         }
-        self.from_columns(field, Some(test), &mut masks)?;
+        self.scan_columns(field, Some(test), &mut masks)?;
         Ok(masks)
     }
 
@@ -96,7 +96,12 @@ impl CollectionView {
     }
 
     /// Sets the rows whose value passes; with no test, those that have a value.
-    fn from_columns(&self, field: FieldId, test: Option<&Test<'_>>, masks: &mut [RowMask]) -> Result<(), Error> {
+    fn scan_columns(
+        &self,
+        field: FieldId,
+        test: Option<&Test<'_>>,
+        masks: &mut [RowMask],
+    ) -> Result<(), Error> {
         let (pin, info) = (&self.state.pin, &self.collection.info);
         let mut place = Place::new(&self.collection.parts);
         let prefix = keys::field(info.id, field);

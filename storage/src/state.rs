@@ -53,38 +53,29 @@ impl State {
             let collection = CollectionState::load(layout, &pin, id, definition, &mut models)?;
             collections.insert(id, Slot::new(Arc::new(collection)));
         }
-        Ok(State {
-            counters,
-            pin: Arc::new(pin),
-            collections,
-        })
+        Ok(State { counters, pin: Arc::new(pin), collections })
     }
 
     /// The next version: some collections changed or, where `None`, dropped.
-    pub(crate) fn next(&self, counters: Counters, pin: Pin, changes: Vec<(CollectionId, Option<CollectionState>)>) -> Self {
-        let mut collections: BTreeMap<_, _> = self
-            .collections
-            .iter()
-            .map(|(id, slot)| (*id, Slot::new(slot.collection.clone())))
-            .collect();
+    pub(crate) fn next(
+        &self,
+        counters: Counters,
+        pin: Pin,
+        changes: Vec<(CollectionId, Option<CollectionState>)>,
+    ) -> Self {
+        let mut collections: BTreeMap<_, _> =
+            self.collections.iter().map(|(id, slot)| (*id, Slot::new(slot.collection.clone()))).collect();
         for (id, change) in changes {
             match change {
                 Some(collection) => collections.insert(id, Slot::new(Arc::new(collection))),
                 None => collections.remove(&id),
             };
         }
-        State {
-            counters,
-            pin: Arc::new(pin),
-            collections,
-        }
+        State { counters, pin: Arc::new(pin), collections }
     }
 
     pub(crate) fn collection(&self, id: CollectionId) -> Result<&Arc<CollectionState>, Error> {
-        self.collections
-            .get(&id)
-            .map(|slot| &slot.collection)
-            .ok_or_else(|| Error::collection_not_found(id))
+        self.collections.get(&id).map(|slot| &slot.collection).ok_or_else(|| Error::collection_not_found(id))
     }
 
     pub(crate) fn collections(&self) -> impl Iterator<Item = &Arc<CollectionState>> {
@@ -115,10 +106,7 @@ impl State {
 
 impl Slot {
     fn new(collection: Arc<CollectionState>) -> Self {
-        Slot {
-            collection,
-            parts: OnceLock::new(),
-        }
+        Slot { collection, parts: OnceLock::new() }
     }
 }
 
@@ -173,10 +161,7 @@ impl CollectionState {
         state.next_ordinal = counters.next_ordinal;
         state.live = counters.live;
         state.model_file = counters.model.map(|model| {
-            models
-                .entry(model)
-                .or_insert_with(|| Arc::new(FileGuard::named(layout.model(model))))
-                .clone()
+            models.entry(model).or_insert_with(|| Arc::new(layout.files.named(layout.model(model)))).clone()
         });
         pin.scan_prefix(Family::Dead, &keys::collection(id), &mut |key, value| {
             keys::last_number(key)
@@ -225,13 +210,16 @@ impl CollectionState {
 
     fn push_block(&mut self, block: RowBuffer) {
         self.fresh_rows += block.rows();
-        self.parts
-            .push(Arc::new(PartData::new(Source::Fresh(Arc::new(block)), &self.dead)));
+        self.parts.push(Arc::new(PartData::new(Source::Fresh(Arc::new(block)), &self.dead)));
     }
 
     /// Appends fresh rows whose stored forms have `bytes` bytes; the last block is copied, as older
     /// versions share it.
-    pub(crate) fn push_fresh<'r>(&mut self, rows: impl Iterator<Item = Row<'r>>, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn push_fresh<'r>(
+        &mut self,
+        rows: impl Iterator<Item = Row<'r>>,
+        bytes: usize,
+    ) -> Result<(), Error> {
         self.fresh_bytes += bytes;
         let mut block = match self.parts.last().and_then(|part| part.fresh()) {
             Some(last) if last.rows() < FRESH_BLOCK_ROWS => {
@@ -300,17 +288,13 @@ impl CollectionState {
     }
 
     pub(crate) fn counters(&self) -> CollectionCounters {
-        CollectionCounters {
-            next_ordinal: self.next_ordinal,
-            live: self.live,
-            model: self.info.model,
-        }
+        CollectionCounters { next_ordinal: self.next_ordinal, live: self.live, model: self.info.model }
     }
 }
 
 fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) -> Result<Segment, Error> {
     let path = layout.rows(entry.number);
-    let rows = RowsFile::open(FileGuard::named(path.clone()), entry.rows_length)?;
+    let rows = RowsFile::open(layout.files.named(path.clone()), entry.rows_length)?;
     let header = &rows.file().header;
     if (header.number, header.collection, header.rows) != (entry.number, info.id, entry.rows)
         || rows.last() != entry.last
@@ -321,7 +305,7 @@ fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) ->
         None => None,
         Some((model, length)) => {
             let path = layout.codes(entry.number, model);
-            let codes = CodesFile::open(FileGuard::named(path.clone()), length)?;
+            let codes = CodesFile::open(layout.files.named(path.clone()), length)?;
             let theirs = &codes.file().header;
             if (theirs.number, theirs.rows, theirs.base) != (header.number, header.rows, header.base)
                 || theirs.presence != header.presence
@@ -333,10 +317,7 @@ fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) ->
             Some(Arc::new(codes))
         }
     };
-    Ok(Segment {
-        rows: Arc::new(rows),
-        codes,
-    })
+    Ok(Segment { rows: Arc::new(rows), codes })
 }
 
 /// The catalog's entry for a segment.
@@ -346,10 +327,7 @@ pub(crate) fn segment_entry(segment: &Segment) -> SegmentEntry {
         rows: segment.rows.rows(),
         last: segment.rows.last(),
         rows_length: segment.rows.file().length(),
-        codes: segment
-            .codes
-            .as_ref()
-            .map(|codes| (codes.model(), codes.file().length())),
+        codes: segment.codes.as_ref().map(|codes| (codes.model(), codes.file().length())),
     }
 }
 
@@ -367,17 +345,13 @@ pub(crate) fn check_format(pin: &Pin) -> Result<bool, Error> {
             false => Err(Error::corrupt(path, 0, "the format version is missing")),
         };
     };
-    let version = value
-        .strip_prefix(&CATALOG_MAGIC)
-        .and_then(|rest| rest.try_into().ok())
-        .map(u32::from_le_bytes);
+    let version =
+        value.strip_prefix(&CATALOG_MAGIC).and_then(|rest| rest.try_into().ok()).map(u32::from_le_bytes);
     match version {
-        Some(version) if version <= FORMAT_VERSION => Ok(true),
-        Some(found) => Err(Error::Version {
-            path: path.to_path_buf(),
-            found,
-            supported: FORMAT_VERSION,
-        }),
+        Some(found) if found > FORMAT_VERSION => {
+            Err(Error::Version { path: path.to_path_buf(), found, supported: FORMAT_VERSION })
+        }
+        Some(_) => Ok(true),
         None => Err(Error::NotADatabase {
             path: path.to_path_buf(),
             what: "its catalog was not written by this library".to_owned(),

@@ -79,10 +79,7 @@ impl Store {
         let layout = Layout::new(path.as_ref());
         layout.check_is_ours()?;
         if !layout.catalog.is_dir() {
-            return Err(Error::NotADatabase {
-                path: layout.root,
-                what: "it has no catalog".to_owned(),
-            });
+            return Err(Error::NotADatabase { path: layout.root, what: "it has no catalog".to_owned() });
         }
         let options = StoreOptions::default();
         let state = load_read_only(&layout, &options)?;
@@ -128,9 +125,7 @@ impl Store {
 
     /// Pins the current version.
     pub fn view(&self) -> View {
-        View {
-            state: self.inner.state(),
-        }
+        View { state: self.inner.state() }
     }
 
     /// The collections, by ascending number.
@@ -225,9 +220,11 @@ impl Store {
         self.inner.check_writable()?;
         let state = self.inner.state();
         let collection = state.collection(id)?;
-        let pass = self.inner.gate(id).exclusive().ok_or_else(|| Error::WriterBusy {
-            collection: collection.info.name.clone(),
-        })?;
+        let pass = self
+            .inner
+            .gate(id)
+            .exclusive()
+            .ok_or_else(|| Error::WriterBusy { collection: collection.info.name.clone() })?;
         Transaction::begin(self.inner.clone(), id, pass)
     }
 
@@ -301,9 +298,7 @@ impl Inner {
         let find = || -> Result<CollectionId, Error> {
             let state = self.state();
             let collection = state.by_name(name);
-            collection
-                .map(|collection| collection.info.id)
-                .ok_or_else(|| Error::collection_not_found(name))
+            collection.map(|collection| collection.info.id).ok_or_else(|| Error::collection_not_found(name))
         };
         let id = find()?;
         let pass = self.gate(id).short();
@@ -317,10 +312,9 @@ impl Inner {
     pub(crate) fn segment_number(&self) -> Result<u32, Error> {
         let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
         match number {
-            u32::MAX => Err(Error::Limit {
-                what: "the number of segments ever written",
-                limit: u64::from(u32::MAX),
-            }),
+            u32::MAX => {
+                Err(Error::Limit { what: "the number of segments ever written", limit: u64::from(u32::MAX) })
+            }
             number => Ok(number),
         }
     }
@@ -328,12 +322,6 @@ impl Inner {
     /// Refuses further writes until the store is reopened.
     pub(crate) fn poison(&self, reason: &str) {
         *lock(&self.poison) = Some(reason.to_owned());
-    }
-
-    /// Whether a transaction or an install is open, which may have written files ahead of its commit.
-    pub(crate) fn is_writing(&self) -> bool {
-        let gates = lock(&self.gates);
-        !lock(&self.installing).is_empty() || gates.values().any(|gate| gate.is_held())
     }
 
     pub(crate) fn durable(&self) -> bool {
@@ -370,10 +358,9 @@ impl Inner {
 
     /// Removes the file of a collection's former model when no other collection uses it.
     pub(crate) fn retire_model(&self, former: &CollectionState) {
-        let used = self
-            .state()
-            .collections()
-            .any(|collection| collection.info.model == former.info.model);
+        // No install may begin to use the model between asking and retiring.
+        let _one_at_a_time = lock(&self.commit);
+        let used = self.state().collections().any(|collection| collection.info.model == former.info.model);
         if let (false, Some(file)) = (used, &former.model_file) {
             file.retire();
         }
@@ -424,28 +411,20 @@ fn missing_is_damage(error: Error) -> Error {
 
 fn check_free(state: &State, name: &str) -> Result<(), Error> {
     match state.by_name(name) {
-        Some(_) => Err(Error::Exists {
-            what: "collection",
-            name: name.to_owned(),
-        }),
+        Some(_) => Err(Error::Exists { what: "collection", name: name.to_owned() }),
         None => Ok(()),
     }
 }
 
 fn put_definition(batch: &mut Batch<'_>, info: &CollectionInfo) {
-    let definition = Definition {
-        name: info.name.clone(),
-        config: info.config.clone(),
-    };
+    let definition = Definition { name: info.name.clone(), config: info.config.clone() };
     batch.put(Family::Meta, keys::definition(info.id), definition.encode());
 }
 
 /// Removes a model's entry when no collection but `id` uses it.
 pub(crate) fn forget_model(batch: &mut Batch<'_>, state: &State, id: CollectionId, model: Option<ModelId>) {
     let Some(model) = model else { return };
-    let used = state
-        .collections()
-        .any(|other| other.info.id != id && other.info.model == Some(model));
+    let used = state.collections().any(|other| other.info.id != id && other.info.model == Some(model));
     if !used {
         batch.delete(Family::Meta, keys::model(model));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::durable;
 use crate::error::Error;
+use crate::format::TEMPORARY_ENDING;
 use crate::layout::{Layout, is_our_name};
 use crate::state::State;
 
@@ -21,14 +22,17 @@ pub(crate) fn named(layout: &Layout, state: &State) -> HashSet<PathBuf> {
     named
 }
 
-/// Files of ours in the database's folders that the version does not name.
+/// Files of ours in the database's folders that the version does not name and that nothing in this
+/// process uses: no view, no open transaction, no install.
 pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Error> {
     let named = named(layout, state);
     let mut unnamed = Vec::new();
     for folder in [&layout.segments, &layout.models] {
         for name in durable::names(folder)? {
             let path = folder.join(&name);
-            if is_our_name(&name) && !named.contains(&path) {
+            let final_path = folder.join(name.strip_suffix(TEMPORARY_ENDING).unwrap_or(&name));
+            let is_used = named.contains(&path) || layout.files.is_guarded(&final_path);
+            if is_our_name(&name) && !is_used {
                 unnamed.push(path);
             }
         }

@@ -80,13 +80,7 @@ impl Transaction {
             rows: 0,
             bytes: 0,
         };
-        Ok(Transaction {
-            store,
-            id,
-            base,
-            pending,
-            _pass: pass,
-        })
+        Ok(Transaction { store, id, base, pending, _pass: pass })
     }
 
     /// The model whose codes the collection stores.
@@ -120,10 +114,9 @@ impl Transaction {
         let is_auto = info.config.ids == IdKind::Auto;
         self.spill_if_full()?;
         let ordinal = self.pending.next_ordinal;
-        let next_ordinal = ordinal.checked_add(1).ok_or(Error::Limit {
-            what: "the number of records ever put",
-            limit: u64::MAX,
-        })?;
+        let next_ordinal = ordinal
+            .checked_add(1)
+            .ok_or(Error::Limit { what: "the number of records ever put", limit: u64::MAX })?;
         let (id, old) = match given {
             None => (Cow::Owned(RecordId::U64(ordinal)), None),
             Some(RecordId::U64(id)) if is_auto && *id >= ordinal => {
@@ -165,11 +158,7 @@ impl Transaction {
             fields.sort_by_key(|(field, _)| *field);
             self.pending.new_fields.push((ordinal, fields));
         }
-        Ok(Written {
-            id,
-            ordinal,
-            replaced: old.is_some(),
-        })
+        Ok(Written { id, ordinal, replaced: old.is_some() })
     }
 
     /// Whether there is a record with the id.
@@ -270,7 +259,7 @@ impl Transaction {
             crate::flush::flush(&self.store, self.id)?;
         }
         let segment = Segment::write(
-            &self.store.layout.segments,
+            &self.store.layout,
             self.store.segment_number()?,
             self.id,
             self.base.info().codes_id(),

@@ -126,7 +126,9 @@ impl<'a> ValueRef<'a> {
     pub(crate) fn compare(self, other: ValueRef<'_>) -> Option<Ordering> {
         match (self, other) {
             (ValueRef::U64(a), ValueRef::U64(b)) => Some(a.cmp(&b)),
-            (ValueRef::I64(a), ValueRef::I64(b)) | (ValueRef::Timestamp(a), ValueRef::Timestamp(b)) => Some(a.cmp(&b)),
+            (ValueRef::I64(a), ValueRef::I64(b)) | (ValueRef::Timestamp(a), ValueRef::Timestamp(b)) => {
+                Some(a.cmp(&b))
+            }
             (ValueRef::F64(a), ValueRef::F64(b)) => a.partial_cmp(&b),
             (ValueRef::Str(a), ValueRef::Str(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
             (ValueRef::Bool(a), ValueRef::Bool(b)) => Some(a.cmp(&b)),

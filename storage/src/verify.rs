@@ -48,11 +48,7 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     fn add(&mut self, path: &Path, what: String) {
-        self.problems.push(Problem {
-            path: path.to_path_buf(),
-            offset: 0,
-            what,
-        });
+        self.problems.push(Problem { path: path.to_path_buf(), offset: 0, what });
     }
 
     /// Turns damage into a problem; other errors end the check.
@@ -88,7 +84,7 @@ impl Store {
             verify_columns(&collection, &mut report)?;
             verify_index(&collection, &mut report)?;
         }
-        if !self.is_read_only() && !self.inner.is_writing() {
+        if !self.is_read_only() {
             for path in sweep::unnamed(&self.inner.layout, &view.state)? {
                 report.add(&path, "no commit names this file; it goes at the next open".to_owned());
             }
@@ -132,7 +128,10 @@ fn verify_segments(view: &CollectionView, report: &mut VerifyReport) {
             file.verify(&mut report.problems);
         }
         if end.is_some_and(|end| segment.rows.base() <= end) {
-            report.add(segment.rows.file().path(), "its ordinals overlap those of the segment before".to_owned());
+            report.add(
+                segment.rows.file().path(),
+                "its ordinals overlap those of the segment before".to_owned(),
+            );
         }
         end = Some(segment.rows.last());
         let ordinals = (0..segment.rows.rows()).map(|row| segment.rows.ordinal(row));
@@ -142,7 +141,10 @@ fn verify_segments(view: &CollectionView, report: &mut VerifyReport) {
         let wants_codes = view.info().codes_id();
         let has_codes = segment.codes.as_ref().map(|codes| codes.model());
         if wants_codes != has_codes {
-            report.add(segment.rows.file().path(), "the codes beside it are not of the collection's model".to_owned());
+            report.add(
+                segment.rows.file().path(),
+                "the codes beside it are not of the collection's model".to_owned(),
+            );
         }
     }
 }
@@ -220,8 +222,9 @@ fn verify_columns(view: &CollectionView, report: &mut VerifyReport) -> Result<()
     for field in info.config.field_ids() {
         let expected = info.config.field_type(field)?;
         pin.scan_prefix(Family::Columns, &keys::field(info.id, field), &mut |key, value| {
-            let fits = Chunk::decode(value)
-                .is_some_and(|chunk| chunk.field_type() == expected && chunk.iter().all(|(_, value)| value.is_some()));
+            let fits = Chunk::decode(value).is_some_and(|chunk| {
+                chunk.field_type() == expected && chunk.iter().all(|(_, value)| value.is_some())
+            });
             let known = keys::last_number(key)
                 .and_then(|chunk| chunk.checked_mul(ORDINALS_PER_COLUMN_CHUNK))
                 .is_some_and(|ordinal| ordinal < view.collection.next_ordinal);
@@ -233,9 +236,9 @@ fn verify_columns(view: &CollectionView, report: &mut VerifyReport) -> Result<()
     }
     pin.scan_prefix(Family::FreshFields, &keys::collection(info.id), &mut |key, value| {
         let fits = fresh::decode_fields(value).is_some_and(|fields| {
-            fields
-                .iter()
-                .all(|(field, value)| info.config.field_type(*field).is_ok_and(|expected| value.field_type() == expected))
+            fields.iter().all(|(field, value)| {
+                info.config.field_type(*field).is_ok_and(|expected| value.field_type() == expected)
+            })
         });
         if !fits {
             wrong.push(pin.corrupt(Family::FreshFields, key, "the fields do not fit the collection"));
@@ -250,12 +253,8 @@ fn verify_columns(view: &CollectionView, report: &mut VerifyReport) -> Result<()
 
 /// The index has an entry for each indexed value of an alive row, and no other.
 fn verify_index(view: &CollectionView, report: &mut VerifyReport) -> Result<(), Error> {
-    let indexed: Vec<FieldId> = view
-        .info()
-        .config
-        .field_ids()
-        .filter(|field| view.info().config.is_indexed(*field))
-        .collect();
+    let indexed: Vec<FieldId> =
+        view.info().config.field_ids().filter(|field| view.info().config.is_indexed(*field)).collect();
     let catalog = view.state.pin.catalog().path().to_path_buf();
     let before = report.problems.len();
     let mut expected: BTreeMap<FieldId, u64> = BTreeMap::new();

@@ -25,10 +25,7 @@ impl View {
 
     /// The collections, by ascending number.
     pub fn collections(&self) -> Vec<CollectionInfo> {
-        self.state
-            .collections()
-            .map(|collection| collection.info.as_ref().clone())
-            .collect()
+        self.state.collections().map(|collection| collection.info.as_ref().clone()).collect()
     }
 
     /// A collection by number.
@@ -44,10 +41,7 @@ impl View {
     }
 
     fn of(&self, collection: Arc<CollectionState>) -> CollectionView {
-        CollectionView {
-            state: self.state.clone(),
-            collection,
-        }
+        CollectionView { state: self.state.clone(), collection }
     }
 }
 

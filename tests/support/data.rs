@@ -7,6 +7,7 @@ use std::path::PathBuf;
 ///
 /// # Panics
 /// When the data is missing and `TWINBIT_REQUIRE_DATA` is 1, so that CI cannot skip by accident.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 pub fn data_set(name: &str) -> Option<PathBuf> {
     let required = std::env::var_os("TWINBIT_REQUIRE_DATA").is_some_and(|value| value == "1");
     let folder = std::env::var_os("TWINBIT_DATA").map(|root| PathBuf::from(root).join(name));

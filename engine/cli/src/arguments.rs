@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use twinbit::Device;
 
 use crate::commands::{
-    collections, completions, create, delete, doctor, drop, eval, field, get, ingest, list, rename, search, set,
-    stats, train, verify,
+    collections, completions, create, delete, doctor, drop, eval, field, get, ingest, list, rename, search,
+    set, stats, train, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.

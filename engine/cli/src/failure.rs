@@ -1,6 +1,5 @@
 //! How a command ends when it does not succeed.
 
-use std::error::Error as _;
 use std::fmt;
 use std::path::Path;
 
@@ -55,7 +54,11 @@ impl fmt::Display for Failure {
 
 impl From<twinbit::Error> for Failure {
     fn from(error: twinbit::Error) -> Self {
-        Self::Failed(sentence(&error))
+        match error {
+            // With the place in the text underlined.
+            twinbit::Error::Filter(error) => Self::Failed(error.render()),
+            error => Self::Failed(sentence(&error)),
+        }
     }
 }
 

@@ -140,6 +140,9 @@ mod tests {
     #[test]
     fn a_file_that_is_no_picture_gets_no_address() {
         assert_eq!(data_uri(b"<svg onload=alert(1)>"), None);
-        assert!(data_uri(&[0xff, 0xd8, 0xff, 0xe0]).is_some_and(|uri| uri.starts_with("data:image/jpeg;base64,/9j/")));
+        assert!(
+            data_uri(&[0xff, 0xd8, 0xff, 0xe0])
+                .is_some_and(|uri| uri.starts_with("data:image/jpeg;base64,/9j/"))
+        );
     }
 }

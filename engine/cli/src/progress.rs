@@ -34,8 +34,11 @@ impl Progress {
 
     /// Something that takes a while and cannot be counted.
     pub fn spinner(self, what: impl Into<Cow<'static, str>>) -> ProgressBar {
-        let spinner =
-            self.show(ProgressBar::with_draw_target(None, self.target()), "{msg:<22} {spinner:.cyan} {elapsed}", what);
+        let spinner = self.show(
+            ProgressBar::with_draw_target(None, self.target()),
+            "{msg:<22} {spinner:.cyan} {elapsed}",
+            what,
+        );
         spinner.enable_steady_tick(std::time::Duration::from_millis(120));
         spinner
     }

@@ -52,7 +52,10 @@ impl Session {
     /// Opens a database for reading, beside a process that may be writing to it.
     pub fn read(&self, path: &Path) -> Result<Database> {
         must_exist(path)?;
-        Ok(Database::builder().threads(self.global.threads).device(self.global.device).open_read_only(path)?)
+        Ok(Database::builder()
+            .threads(self.global.threads)
+            .device(self.global.device)
+            .open_read_only(path)?)
     }
 
     /// The collection named, or the only one.
@@ -81,5 +84,7 @@ fn must_exist(path: &Path) -> Result {
         return Ok(());
     }
     let path = path.display();
-    Err(Failure::new(format!("{path}: there is no database here; make one with `twinbit create {path} --bits 128`")))
+    Err(Failure::new(format!(
+        "{path}: there is no database here; make one with `twinbit create {path} --bits 128`"
+    )))
 }

@@ -9,10 +9,9 @@ use crate::failure::{Failure, Result};
 pub fn parse_id(text: &str, schema: &Schema) -> Result<RecordId> {
     match schema.id_kind() {
         IdKind::Str => Ok(RecordId::from(text)),
-        IdKind::Auto | IdKind::U64 => text
-            .parse::<u64>()
-            .map(RecordId::from)
-            .map_err(|_| Failure::new(format!("\"{text}\" is no id of this collection, whose ids are whole numbers"))),
+        IdKind::Auto | IdKind::U64 => text.parse::<u64>().map(RecordId::from).map_err(|_| {
+            Failure::new(format!("\"{text}\" is no id of this collection, whose ids are whole numbers"))
+        }),
     }
 }
 
@@ -72,7 +71,9 @@ pub fn value_json(value: &Value) -> Json {
 
 /// Fields as a JSON object.
 pub fn fields_json<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Json {
-    Json::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value_json(value))).collect::<Map<_, _>>())
+    Json::Object(
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value_json(value))).collect::<Map<_, _>>(),
+    )
 }
 
 /// Fields for people: "year=2021 lang=en".

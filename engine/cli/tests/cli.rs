@@ -18,7 +18,10 @@ fn arrays_are_trained_on_stored_and_found_both_ways() {
     let place = Place::new();
     write_arrays(&place);
     place.ok(CREATE);
-    let train = TRAIN.replace("train a.db", "train a.db --image image.npy --text text.npy --label label.npy --test 16 --save m.safetensors");
+    let train = TRAIN.replace(
+        "train a.db",
+        "train a.db --image image.npy --text text.npy --label label.npy --test 16 --save m.safetensors",
+    );
     let lines = place.json(&train);
     assert_eq!(lines.len(), 13);
     for (line, epoch) in lines.iter().zip(1..=12) {
@@ -78,7 +81,10 @@ fn a_split_file_says_what_is_trained_on() {
     place.ok(CREATE);
     let split: Vec<u8> = (0..PAIRS).map(|row| [0, 0, 0, 0, 0, 1, 2, 0][row % 8]).collect();
     place.write("split.npy", npy("|u1", "(96,)", &split));
-    let train = TRAIN.replace("train a.db", "train a.db --image image.npy --text text.npy --label label.npy --split split.npy");
+    let train = TRAIN.replace(
+        "train a.db",
+        "train a.db --image image.npy --text text.npy --label label.npy --split split.npy",
+    );
     let lines = place.json(&train);
     assert!(number(&lines.last().unwrap()["test"]["text_to_image"]) > 0.3);
     place.write("split.npy", npy("|u1", "(96,)", &[3; PAIRS]));
@@ -96,10 +102,24 @@ fn training_prints_what_users_of_the_reference_expect() {
          --optimizer Adam --lr 0.001 --alpha 0.7 --margin 0.2 --shift 0.1 --momentum 0.4",
     );
     let lines: Vec<&str> = printed.lines().collect();
-    assert!(lines[0].starts_with("Epoch: 1 / 2 | Step: ") && lines[0].contains("Loss: ") && lines[0].ends_with("LR: 0.001"), "{printed}");
-    assert!(lines[1].starts_with("Evaluation: Img2Txt: 0.") && lines[1].contains("Txt2Img: 0.") && lines[1].contains("Avg: 0."), "{printed}");
+    assert!(
+        lines[0].starts_with("Epoch: 1 / 2 | Step: ")
+            && lines[0].contains("Loss: ")
+            && lines[0].ends_with("LR: 0.001"),
+        "{printed}"
+    );
+    assert!(
+        lines[1].starts_with("Evaluation: Img2Txt: 0.")
+            && lines[1].contains("Txt2Img: 0.")
+            && lines[1].contains("Avg: 0."),
+        "{printed}"
+    );
     assert!(lines[4].starts_with("Test: Img2Txt: 0."), "{printed}");
-    assert_eq!(place.json("stats a.db")[0]["model"], Value::Null, "--no-install leaves the collection without a model");
+    assert_eq!(
+        place.json("stats a.db")[0]["model"],
+        Value::Null,
+        "--no-install leaves the collection without a model"
+    );
 }
 
 #[test]
@@ -116,20 +136,37 @@ fn the_same_seed_gives_the_same_model() {
 #[test]
 fn own_pictures_with_captions_are_found_by_words() {
     let place = Place::new();
-    let colors = [("red", [220, 20, 20]), ("green", [20, 200, 30]), ("blue", [20, 30, 220]), ("white", [250, 250, 250])];
+    let colors = [
+        ("red", [220, 20, 20]),
+        ("green", [20, 200, 30]),
+        ("blue", [20, 30, 220]),
+        ("white", [250, 250, 250]),
+    ];
     for number in 0..24 {
         let (name, [red, green, blue]) = colors[number % 4];
         let shade = |value: u8| value.saturating_sub((number / 4 * 5) as u8);
         place.write(&format!("photos/{name}{number}.png"), png([shade(red), shade(green), shade(blue)], 40));
-        place.write(&format!("photos/{name}{number}.txt"), format!("a {name} square\n{name} number {number}\n"));
+        place.write(
+            &format!("photos/{name}{number}.txt"),
+            format!("a {name} square\n{name} number {number}\n"),
+        );
     }
     place.ok("create p.db --bits 32 --ids str");
     assert_eq!(place.json("ingest p.db photos")[0]["skipped"], 0);
-    assert_eq!(place.json("stats p.db")[0]["rows"], 48, "a picture with its first caption, and the second caption");
+    assert_eq!(
+        place.json("stats p.db")[0]["rows"],
+        48,
+        "a picture with its first caption, and the second caption"
+    );
     assert!(place.fails("search p.db --text red").contains("no model"));
     place.ok("train p.db --hidden 32 --layers 2 1 --batch 8 --epochs 30 --negatives 16 --lr 0.003 --seed 1");
     let hits = place.json("search p.db --text a~red~square -k 6 --show found.html --pictures photos");
-    let right = hits[0]["hits"].as_array().unwrap().iter().filter(|hit| hit["id"].as_str().unwrap().starts_with("red")).count();
+    let right = hits[0]["hits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|hit| hit["id"].as_str().unwrap().starts_with("red"))
+        .count();
     assert!(right >= 3, "{hits:?}");
     let page = place.read("found.html");
     assert_eq!(page.matches("data:image/jpeg;base64,").count(), 6);
@@ -192,7 +229,9 @@ fn records_are_read_changed_paged_through_and_deleted() {
     );
     place.ok("set c.db 8 year=2010 seen=2024-05-01T12:00:00Z --unset lang");
     assert_eq!(place.json("get c.db 8")[0]["fields"], json!({"year": 2010, "seen": "2024-05-01T12:00:00Z"}));
-    let listed = |line: &str| -> Vec<u64> { place.json(line).iter().map(|entry| entry["id"].as_u64().unwrap()).collect() };
+    let listed = |line: &str| -> Vec<u64> {
+        place.json(line).iter().map(|entry| entry["id"].as_u64().unwrap()).collect()
+    };
     assert_eq!(listed("list c.db --limit 2"), [7, 8]);
     assert_eq!(listed("list c.db --after 8"), [9, 10]);
     assert_eq!(place.json("delete c.db 7 10"), [json!({"deleted": 2})]);
@@ -213,7 +252,11 @@ fn collections_are_listed_renamed_and_dropped() {
     place.ok("create d.db -c one --bits 16 --external-codes");
     place.ok("create d.db -c two --bits 32 --external-codes");
     let names = || -> Vec<String> {
-        place.json("collections d.db").iter().map(|line| line["collection"].as_str().unwrap().to_owned()).collect()
+        place
+            .json("collections d.db")
+            .iter()
+            .map(|line| line["collection"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(), ["one", "two"]);
     let message = place.fails("stats d.db");
@@ -232,7 +275,10 @@ fn collections_are_listed_renamed_and_dropped() {
 #[test]
 fn an_ingest_continues_where_it_was_and_replaces_when_told_to() {
     let place = coded();
-    assert_eq!(place.json("ingest c.db --codes image=codes.npy --ids ids.txt --fields meta.jsonl")[0]["ingested"], 0);
+    assert_eq!(
+        place.json("ingest c.db --codes image=codes.npy --ids ids.txt --fields meta.jsonl")[0]["ingested"],
+        0
+    );
     place.write("codes.npy", npy_u8(2, &[1, 1, 1, 1, 1, 1, 1, 1]));
     assert!(place.fails("ingest c.db --codes image=codes.npy --ids ids.txt").contains("7 exists already"));
     assert_eq!(place.json("ingest c.db --codes image=codes.npy --ids ids.txt --upsert")[0]["ingested"], 4);
@@ -245,8 +291,24 @@ fn every_command_explains_itself_with_an_example() {
     let place = Place::new();
     let help = place.ok("--help");
     for command in [
-        "demo", "create", "train", "ingest", "search", "get", "delete", "set", "list", "eval", "collections", "drop", "rename",
-        "field add", "stats", "verify", "doctor", "completions",
+        "demo",
+        "create",
+        "train",
+        "ingest",
+        "search",
+        "get",
+        "delete",
+        "set",
+        "list",
+        "eval",
+        "collections",
+        "drop",
+        "rename",
+        "field add",
+        "stats",
+        "verify",
+        "doctor",
+        "completions",
     ] {
         assert!(help.contains(&format!("\n  {}", command.split(' ').next().unwrap())), "{command}");
         let own = place.ok(&format!("{command} --help"));
@@ -284,7 +346,8 @@ fn an_interrupt_ends_training_and_leaves_everything_as_it_was() {
     let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut lines, &mut first).unwrap();
     assert!(first.starts_with("{\"epoch\":1,"), "{first}");
-    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let interrupted =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupted.success());
     std::io::Read::read_to_string(&mut lines, &mut first).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -121,7 +121,9 @@ fn a_picture_that_cannot_be_read() {
     assert_eq!((report["ingested"].as_u64(), report["skipped"].as_u64()), (Some(2), Some(1)));
     let listed = json_lines(&place.read("left-out.jsonl"));
     assert_eq!(listed.len(), 1);
-    assert!(listed[0]["item"].as_str().unwrap().contains('b') && listed[0]["reason"].as_str().unwrap().len() > 10);
+    assert!(
+        listed[0]["item"].as_str().unwrap().contains('b') && listed[0]["reason"].as_str().unwrap().len() > 10
+    );
     assert!(place.fails("get a.db b").contains("no record b"));
 }
 
@@ -143,7 +145,8 @@ fn a_filter_that_does_not_fit_is_shown_with_a_caret() {
         let message = refused(&place, line);
         assert!(message.contains(what), "{message}");
         let lines: Vec<&str> = message.lines().collect();
-        let carets = lines.iter().position(|line| line.contains('^')).unwrap_or_else(|| panic!("no caret: {message}"));
+        let carets =
+            lines.iter().position(|line| line.contains('^')).unwrap_or_else(|| panic!("no caret: {message}"));
         let place = lines[carets].find('^').unwrap();
         assert!(lines[carets - 1][place..].starts_with(under), "{message}");
     };
@@ -189,7 +192,8 @@ fn labels_that_do_not_belong_to_the_records() {
     let eval = "eval a.db --image query-image.npy --text query-text.npy --label query-label.npy --database-label query-label.npy";
     let message = refused(&place, eval);
     assert!(message.contains("16") && message.contains("96"), "{message}");
-    let train = TRAIN.replace("train a.db", "train a.db --image image.npy --text text.npy --label query-label.npy");
+    let train =
+        TRAIN.replace("train a.db", "train a.db --image image.npy --text text.npy --label query-label.npy");
     let message = refused(&place, &train);
     assert!(message.contains("16") && message.contains("96"), "{message}");
 }
@@ -302,7 +306,8 @@ fn a_file_of_a_newer_format() {
 fn a_model_for_other_widths_or_bits() {
     let place = empty();
     place.write("wide.npy", npy_f32(TEXT_WIDTH + 1, &vec![0.5; 96 * (TEXT_WIDTH + 1)]));
-    let message = refused(&place, &TRAIN.replace("train a.db", "train a.db --image image.npy --text wide.npy"));
+    let message =
+        refused(&place, &TRAIN.replace("train a.db", "train a.db --image image.npy --text wide.npy"));
     assert!(message.contains("text") && message.contains("17") && message.contains("16"), "{message}");
     assert!(refused(&place, &TRAIN.replace("train a.db", "train a.db --bits 64")).contains("32 bits"));
     // A collection that makes text features itself takes no model for features that come in.

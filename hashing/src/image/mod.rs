@@ -10,5 +10,5 @@ mod weights;
 
 pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;
-pub(crate) use pointwise::Pointwise;
 pub use picture::Picture;
+pub(crate) use pointwise::Pointwise;

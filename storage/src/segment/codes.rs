@@ -1,7 +1,5 @@
 //! The codes file: both modalities' codes of one model, in the layout that is searched in place.
 
-use std::path::Path;
-
 use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 
 use super::reader::ColumnFile;
@@ -9,8 +7,9 @@ use super::rows::RowsFile;
 use super::writer::{self, ColumnData};
 use crate::durable::FileGuard;
 use crate::error::Error;
-use crate::format::{ColumnKind, FileKind, Header, Presence, codes_name};
+use crate::format::{ColumnKind, FileKind, Header, Presence};
 use crate::id::ModelId;
+use crate::layout::Layout;
 
 /// An open codes file.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ const CODES: [ColumnKind; 2] = [ColumnKind::ImageCodes, ColumnKind::TextCodes];
 impl CodesFile {
     /// Writes the codes of all rows; a modality that no row has gets no column.
     pub(super) fn write(
-        folder: &Path,
+        layout: &Layout,
         rows: &RowsFile,
         model: ModelId,
         codes: &[CodesBuf; 2],
@@ -49,9 +48,9 @@ impl CodesFile {
             .filter(|(_, presence)| *presence != Presence::None)
             .map(|((kind, codes), _)| ColumnData::new(kind, codes.as_bytes()))
             .collect();
-        let path = folder.join(codes_name(rows.number(), model));
-        let length = writer::write(&path, header, &columns)?;
-        Self::open(FileGuard::unnamed(path), length)
+        let guard = layout.files.unnamed(layout.codes(rows.number(), model));
+        let length = writer::write(guard.path(), header, &columns)?;
+        Self::open(guard, length)
     }
 
     /// Opens the file and checks that its columns have the length that rows and bits demand.

@@ -9,7 +9,6 @@ mod rows;
 mod texts;
 mod writer;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use twinbit_kernels::{Codes, CodesBuf, Modality};
@@ -20,6 +19,7 @@ pub(crate) use rows::RowsFile;
 use crate::buffer::RowBuffer;
 use crate::error::Error;
 use crate::id::{CollectionId, ModelId};
+use crate::layout::Layout;
 
 /// A segment's rows and the codes that the collection uses now.
 #[derive(Clone, Debug)]
@@ -31,25 +31,30 @@ pub(crate) struct Segment {
 impl Segment {
     /// Writes the buffer as a segment: its rows, and its codes when it has any.
     pub(crate) fn write(
-        folder: &Path,
+        layout: &Layout,
         number: u32,
         collection: CollectionId,
         model: Option<ModelId>,
         buffer: &RowBuffer,
     ) -> Result<Self, Error> {
-        let rows = Arc::new(RowsFile::write(folder, number, collection, buffer)?);
+        let rows = Arc::new(RowsFile::write(layout, number, collection, buffer)?);
         let codes = match (model, &buffer.codes) {
-            (Some(model), Some(codes)) => Some(Arc::new(CodesFile::write(folder, &rows, model, codes)?)),
+            (Some(model), Some(codes)) => Some(Arc::new(CodesFile::write(layout, &rows, model, codes)?)),
             _ => None,
         };
         Ok(Segment { rows, codes })
     }
 
     /// Writes codes of another model beside the rows.
-    pub(crate) fn with_codes(&self, folder: &Path, model: ModelId, codes: &[CodesBuf; 2]) -> Result<Self, Error> {
+    pub(crate) fn with_codes(
+        &self,
+        layout: &Layout,
+        model: ModelId,
+        codes: &[CodesBuf; 2],
+    ) -> Result<Self, Error> {
         Ok(Segment {
             rows: self.rows.clone(),
-            codes: Some(Arc::new(CodesFile::write(folder, &self.rows, model, codes)?)),
+            codes: Some(Arc::new(CodesFile::write(layout, &self.rows, model, codes)?)),
         })
     }
 

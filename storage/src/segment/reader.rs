@@ -9,8 +9,8 @@ use crate::cursor::Cursor;
 use crate::durable::FileGuard;
 use crate::error::Error;
 use crate::format::{
-    Column, ColumnKind, FOOTER_BYTES, FORMAT_VERSION, FileKind, Footer, HEADER_BYTES, Header, HeaderFault, PAGE, hash,
-    page_up,
+    Column, ColumnKind, FOOTER_BYTES, FORMAT_VERSION, FileKind, Footer, HEADER_BYTES, Header, HeaderFault,
+    PAGE, hash, page_up,
 };
 use crate::mmap::Mapping;
 use crate::verify::Problem;
@@ -35,11 +35,9 @@ impl ColumnFile {
             return Err(corrupt(length, "it is shorter than a header"));
         };
         let header = Header::decode(kind, page).map_err(|fault| match fault {
-            HeaderFault::Version(found) => Error::Version {
-                path: path.clone(),
-                found,
-                supported: FORMAT_VERSION,
-            },
+            HeaderFault::Version(found) => {
+                Error::Version { path: path.clone(), found, supported: FORMAT_VERSION }
+            }
             HeaderFault::Damaged { offset, what } => corrupt(offset, what),
         })?;
         let footer_offset = length.saturating_sub(FOOTER_BYTES as u64);
@@ -58,7 +56,8 @@ impl ColumnFile {
         let mut expected_offset = PAGE as u64;
         for index in 0..usize::from(header.columns) {
             let entry_offset = (HEADER_BYTES + index * crate::format::COLUMN_BYTES) as u64;
-            let column = Column::decode(&mut table).ok_or_else(|| corrupt(entry_offset, "the table is cut off"))?;
+            let column =
+                Column::decode(&mut table).ok_or_else(|| corrupt(entry_offset, "the table is cut off"))?;
             let kind = ColumnKind::from_number(column.kind)
                 .ok_or_else(|| corrupt(entry_offset, "a column of unknown kind"))?;
             let end = column.offset.checked_add(column.length).filter(|end| *end <= footer_offset);
@@ -71,12 +70,7 @@ impl ColumnFile {
         if expected_offset != footer_offset {
             return Err(corrupt(footer_offset, "the columns do not fill the file"));
         }
-        Ok(ColumnFile {
-            map,
-            header,
-            columns,
-            guard,
-        })
+        Ok(ColumnFile { map, header, columns, guard })
     }
 
     pub(crate) fn guard(&self) -> &FileGuard {
@@ -92,9 +86,7 @@ impl ColumnFile {
     }
 
     fn find(&self, kind: ColumnKind) -> Option<&Column> {
-        self.columns
-            .iter()
-            .find_map(|(found, column)| (*found == kind).then_some(column))
+        self.columns.iter().find_map(|(found, column)| (*found == kind).then_some(column))
     }
 
     /// A column's bytes.
@@ -127,12 +119,10 @@ impl ColumnFile {
         if found == length {
             return Ok(());
         }
-        let say = |length: Option<u64>| length.map_or("no such column".to_owned(), |bytes| format!("{bytes} bytes"));
-        Err(self.corrupt(
-            kind,
-            0,
-            format!("column {kind:?}: {} where {} belong", say(found), say(length)),
-        ))
+        let say = |length: Option<u64>| {
+            length.map_or("no such column".to_owned(), |bytes| format!("{bytes} bytes"))
+        };
+        Err(self.corrupt(kind, 0, format!("column {kind:?}: {} where {} belong", say(found), say(length))))
     }
 
     /// Checks that the column's length is a multiple of `size`.
@@ -153,11 +143,7 @@ impl ColumnFile {
     pub(crate) fn verify(&self, problems: &mut Vec<Problem>) {
         let path: PathBuf = self.path().to_path_buf();
         let mut problem = |offset: u64, what: String| {
-            problems.push(Problem {
-                path: path.clone(),
-                offset,
-                what,
-            });
+            problems.push(Problem { path: path.clone(), offset, what });
         };
         let mut table_end = HEADER_BYTES;
         for (kind, column) in &self.columns {
@@ -172,11 +158,7 @@ impl ColumnFile {
                 problem(end + at as u64, format!("bytes after column {kind:?} are not zero"));
             }
         }
-        if self
-            .map
-            .get(table_end..PAGE)
-            .is_some_and(|rest| rest.iter().any(|byte| *byte != 0))
-        {
+        if self.map.get(table_end..PAGE).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
             problem(table_end as u64, "bytes after the column table are not zero".to_owned());
         }
     }

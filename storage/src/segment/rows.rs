@@ -1,7 +1,6 @@
 //! The rows file: ids, ordinals, presence and kept inputs.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
@@ -15,8 +14,9 @@ use crate::bits::{RankDirectory, bit, mask_of_words};
 use crate::buffer::{IdColumn, RowBuffer};
 use crate::durable::FileGuard;
 use crate::error::Error;
-use crate::format::{ColumnKind, FileKind, Header, MAX_SEGMENT_ROWS, Presence, TEXTS_PER_BLOCK, rows_name};
+use crate::format::{ColumnKind, FileKind, Header, MAX_SEGMENT_ROWS, Presence, TEXTS_PER_BLOCK};
 use crate::id::{CollectionId, ModelId, RecordId};
+use crate::layout::Layout;
 
 /// An open rows file.
 pub(crate) struct RowsFile {
@@ -36,7 +36,7 @@ const FEATURES: [ColumnKind; 2] = [ColumnKind::ImageFeatures, ColumnKind::TextFe
 
 impl RowsFile {
     pub(super) fn write(
-        folder: &Path,
+        layout: &Layout,
         number: u32,
         collection: CollectionId,
         buffer: &RowBuffer,
@@ -52,10 +52,8 @@ impl RowsFile {
         match &buffer.ids {
             IdColumn::Ordinals => {}
             IdColumn::Numbers(numbers) => {
-                columns.push(ColumnData::new(
-                    ColumnKind::IdNumbers,
-                    bytemuck::cast_slice::<u64, u8>(numbers),
-                ));
+                columns
+                    .push(ColumnData::new(ColumnKind::IdNumbers, bytemuck::cast_slice::<u64, u8>(numbers)));
             }
             IdColumn::Strings(strings) => {
                 columns.push(ColumnData::new(
@@ -114,9 +112,9 @@ impl RowsFile {
             presence,
             columns: 0,
         };
-        let path = folder.join(rows_name(number));
-        let length = writer::write(&path, header, &columns)?;
-        Self::open(FileGuard::unnamed(path), length)
+        let guard = layout.files.unnamed(layout.rows(number));
+        let length = writer::write(guard.path(), header, &columns)?;
+        Self::open(guard, length)
     }
 
     /// Opens the file and checks that its columns fit each other.
@@ -151,11 +149,7 @@ impl RowsFile {
             let blocks = u64::from(texts).div_ceil(TEXTS_PER_BLOCK as u64);
             file.expect(ColumnKind::TextBlockEnds, Some(blocks * 8))?;
         }
-        Ok(RowsFile {
-            file,
-            ranks: Default::default(),
-            masks: Default::default(),
-        })
+        Ok(RowsFile { file, ranks: Default::default(), masks: Default::default() })
     }
 
     pub(crate) fn file(&self) -> &ColumnFile {
@@ -226,9 +220,9 @@ impl RowsFile {
             let bytes = self.file.bytes(ColumnKind::IdBytes)?;
             std::str::from_utf8(bytes.get(start..end)?).ok()
         };
-        read()
-            .map(RecordId::from)
-            .ok_or_else(|| self.file.corrupt(ColumnKind::IdEnds, index * 8, format!("the id of row {row} is unreadable")))
+        read().map(RecordId::from).ok_or_else(|| {
+            self.file.corrupt(ColumnKind::IdEnds, index * 8, format!("the id of row {row} is unreadable"))
+        })
     }
 
     /// Which rows have the modality.
@@ -306,11 +300,9 @@ impl RowsFile {
             return Ok(None);
         };
         let width = width as usize;
-        values
-            .reinterpret_cast::<f16>()
-            .get(slot * width..(slot + 1) * width)
-            .map(Some)
-            .ok_or_else(|| self.file.corrupt(kind, slot * width * 2, format!("the features of row {row} are missing")))
+        values.reinterpret_cast::<f16>().get(slot * width..(slot + 1) * width).map(Some).ok_or_else(|| {
+            self.file.corrupt(kind, slot * width * 2, format!("the features of row {row} are missing"))
+        })
     }
 
     /// The kept text of a row, `None` where there is none.
@@ -324,12 +316,9 @@ impl RowsFile {
         let block = slot / TEXTS_PER_BLOCK;
         let plain = self.text_block(block)?;
         let here = (texts as usize - (block * TEXTS_PER_BLOCK).min(texts as usize)).min(TEXTS_PER_BLOCK);
-        texts::text(&plain, here, slot % TEXTS_PER_BLOCK)
-            .map(|text| Some(text.to_owned()))
-            .ok_or_else(|| {
-                self.file
-                    .corrupt(ColumnKind::TextBlocks, 0, format!("the text of row {row} is unreadable"))
-            })
+        texts::text(&plain, here, slot % TEXTS_PER_BLOCK).map(|text| Some(text.to_owned())).ok_or_else(|| {
+            self.file.corrupt(ColumnKind::TextBlocks, 0, format!("the text of row {row} is unreadable"))
+        })
     }
 
     fn text_block(&self, block: usize) -> Result<Vec<u8>, Error> {
@@ -343,8 +332,11 @@ impl RowsFile {
             texts::decompress(self.file.bytes(ColumnKind::TextBlocks)?.get(start..end)?)
         };
         read().ok_or_else(|| {
-            self.file
-                .corrupt(ColumnKind::TextBlockEnds, block * 8, format!("text block {block} is unreadable"))
+            self.file.corrupt(
+                ColumnKind::TextBlockEnds,
+                block * 8,
+                format!("text block {block} is unreadable"),
+            )
         })
     }
 }

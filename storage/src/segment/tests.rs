@@ -10,7 +10,7 @@ use twinbit_kernels::{CodeBits, Modality};
 
 use super::*;
 use crate::buffer::Row;
-use crate::durable::FileGuard;
+use crate::durable::{FileGuard, Files};
 use crate::error::Error;
 use crate::id::RecordId;
 use crate::schema::IdKind;
@@ -51,7 +51,13 @@ fn buffer(kind: IdKind, rows: u64) -> RowBuffer {
 }
 
 fn write(folder: &Path, buffer: &RowBuffer) -> Segment {
-    Segment::write(folder, 5, CollectionId(2), Some(MODEL), buffer).unwrap()
+    let layout = Layout::new(folder);
+    layout.create_folders().unwrap();
+    Segment::write(&layout, 5, CollectionId(2), Some(MODEL), buffer).unwrap()
+}
+
+fn guard(path: &Path) -> FileGuard {
+    Arc::new(Files::default()).named(path.to_path_buf())
 }
 
 fn check(segment: &Segment, buffer: &RowBuffer) {
@@ -124,16 +130,16 @@ fn files_go_unless_kept() {
     let folder = tempfile::tempdir().unwrap();
     let buffer = buffer(IdKind::U64, 3);
     drop(write(folder.path(), &buffer));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path().join("segments")).unwrap().count(), 0);
     let segment = write(folder.path(), &buffer);
     segment.keep();
     drop(segment);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(folder.path().join("segments")).unwrap().count(), 2);
 }
 
 /// Opens a possibly damaged file; `Ok` holds what verify found.
 fn open_rows(path: &Path, length: u64) -> Result<usize, Error> {
-    let file = RowsFile::open(FileGuard::named(path.to_path_buf()), length)?;
+    let file = RowsFile::open(guard(path), length)?;
     let mut problems = Vec::new();
     file.file().verify(&mut problems);
     // Reading damaged contents may fail but must not panic.
@@ -145,7 +151,7 @@ fn open_rows(path: &Path, length: u64) -> Result<usize, Error> {
 }
 
 fn open_codes(path: &Path, length: u64) -> Result<usize, Error> {
-    let file = CodesFile::open(FileGuard::named(path.to_path_buf()), length)?;
+    let file = CodesFile::open(guard(path), length)?;
     let mut problems = Vec::new();
     file.file().verify(&mut problems);
     let _ = Modality::ALL.map(|modality| file.codes(modality).map(|codes| codes.to_packed()));
@@ -160,10 +166,7 @@ fn small_files(folder: &Path) -> Vec<(std::path::PathBuf, Open)> {
     segment.keep();
     vec![
         (segment.rows.file().path().to_path_buf(), open_rows as Open),
-        (
-            segment.codes.as_ref().unwrap().file().path().to_path_buf(),
-            open_codes as Open,
-        ),
+        (segment.codes.as_ref().unwrap().file().path().to_path_buf(), open_codes as Open),
     ]
 }
 

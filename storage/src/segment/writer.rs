@@ -17,11 +17,7 @@ pub(super) struct ColumnData<'a> {
 
 impl<'a> ColumnData<'a> {
     pub(super) fn new(kind: ColumnKind, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
-        ColumnData {
-            kind,
-            parameter: 0,
-            bytes: bytes.into(),
-        }
+        ColumnData { kind, parameter: 0, bytes: bytes.into() }
     }
 }
 
@@ -43,10 +39,7 @@ pub(super) fn write(path: &Path, mut header: Header, columns: &[ColumnData<'_>])
         offset = page_up(offset + column.bytes.len() as u64);
     }
     page.resize(PAGE, 0);
-    let footer = Footer {
-        length: offset + crate::format::FOOTER_BYTES as u64,
-        header_hash: hash(&page),
-    };
+    let footer = Footer { length: offset + crate::format::FOOTER_BYTES as u64, header_hash: hash(&page) };
     durable::write_new(path, |out| {
         out.write_all(&page)?;
         for column in columns {

@@ -73,12 +73,7 @@ fn models_switch_and_old_files_go() {
     // New records must bring codes now.
     let mut writer = store.writer(id).unwrap();
     assert!(matches!(writer.put(text_record(None, "1")), Err(Error::MissingCode { .. })));
-    writer
-        .put(NewRecord {
-            codes: [None, Some(&code("60", A))],
-            ..text_record(None, "60")
-        })
-        .unwrap();
+    writer.put(NewRecord { codes: [None, Some(&code("60", A))], ..text_record(None, "60") }).unwrap();
     writer.commit().unwrap();
     check(&store, id, A);
 
@@ -95,6 +90,25 @@ fn models_switch_and_old_files_go() {
     drop(store);
     let store = open(folder.path());
     check(&store, id, B);
+    assert_sound(&store);
+}
+
+#[test]
+fn a_model_can_come_back_while_a_view_uses_its_first_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    install(&store, id, A).unwrap();
+    let pinned = store.view();
+    install(&store, id, B).unwrap();
+    assert_sound(&store);
+    install(&store, id, A).unwrap();
+    drop(pinned);
+    check(&store, id, A);
+    drop(store);
+    let store = open(folder.path());
+    check(&store, id, A);
     assert_sound(&store);
 }
 
@@ -173,19 +187,11 @@ fn what_cannot_be_encoded_is_refused() {
     let store = open(folder.path());
     let external = store.create_collection("a", external(IdKind::Auto)).unwrap();
     assert!(matches!(install(&store, external, A), Err(Error::NotEncodable { .. })));
-    let bare = CollectionConfig {
-        keep_inputs: false,
-        ..config(IdKind::Auto)
-    };
+    let bare = CollectionConfig { keep_inputs: false, ..config(IdKind::Auto) };
     let bare = store.create_collection("b", bare).unwrap();
     install(&store, bare, A).unwrap();
     let mut writer = store.writer(bare).unwrap();
-    writer
-        .put(NewRecord {
-            codes: [None, Some(&[1, 2])],
-            ..text_record(None, "1")
-        })
-        .unwrap();
+    writer.put(NewRecord { codes: [None, Some(&[1, 2])], ..text_record(None, "1") }).unwrap();
     writer.commit().unwrap();
     assert!(matches!(install(&store, bare, B), Err(Error::NotEncodable { .. })));
     assert_sound(&store);

@@ -14,8 +14,8 @@ use half::f16;
 use twinbit_kernels::CodeBits;
 
 use crate::{
-    CollectionConfig, CollectionId, CollectionView, Durability, FieldId, FieldSpec, FieldType, IdKind, InputKind,
-    NewRecord, RecordId, Store, StoreOptions, StoredRecord, TextInput, Value,
+    CollectionConfig, CollectionId, CollectionView, Durability, FieldId, FieldSpec, FieldType, IdKind,
+    InputKind, NewRecord, RecordId, Store, StoreOptions, StoredRecord, TextInput, Value,
 };
 
 /// A small store: segments come soon, commits do not wait for the disk.
@@ -37,11 +37,7 @@ const SCORE: FieldId = FieldId(2);
 const LANG: FieldId = FieldId(3);
 
 fn field(name: &str, field_type: FieldType, indexed: bool) -> FieldSpec {
-    FieldSpec {
-        name: name.to_owned(),
-        field_type,
-        indexed,
-    }
+    FieldSpec { name: name.to_owned(), field_type, indexed }
 }
 
 /// Two image features, text, fields `year` (i64, indexed), `score` (f64) and `lang` (str, indexed).
@@ -64,12 +60,7 @@ fn config(ids: IdKind) -> CollectionConfig {
 
 /// Codes only.
 fn external(ids: IdKind) -> CollectionConfig {
-    CollectionConfig {
-        image: InputKind::None,
-        text: InputKind::None,
-        external_codes: true,
-        ..config(ids)
-    }
+    CollectionConfig { image: InputKind::None, text: InputKind::None, external_codes: true, ..config(ids) }
 }
 
 fn image(x: f32) -> [f16; 2] {
@@ -78,11 +69,7 @@ fn image(x: f32) -> [f16; 2] {
 
 /// A record with a text that names its number.
 fn text_record(id: impl Into<Option<RecordId>>, text: &str) -> NewRecord<'_> {
-    NewRecord {
-        id: id.into(),
-        text: Some(TextInput::Text(text)),
-        ..NewRecord::default()
-    }
+    NewRecord { id: id.into(), text: Some(TextInput::Text(text)), ..NewRecord::default() }
 }
 
 /// Puts records with texts "0", "1", ... and automatic ids in one transaction.

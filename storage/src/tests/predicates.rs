@@ -10,7 +10,8 @@ use crate::{Comparison, Error, Predicate, StoredRecord};
 
 /// The value of a field, told apart by an independent reading of the rules.
 fn brute(predicate: &Predicate, record: &StoredRecord) -> bool {
-    let get = |field: FieldId| record.fields.iter().find(|(found, _)| *found == field).map(|(_, value)| value);
+    let get =
+        |field: FieldId| record.fields.iter().find(|(found, _)| *found == field).map(|(_, value)| value);
     let order = |a: &Value, b: &Value| match (a, b) {
         (Value::I64(a), Value::I64(b)) => a.cmp(b),
         (Value::U64(a), Value::U64(b)) => a.cmp(b),
@@ -45,16 +46,11 @@ fn brute(predicate: &Predicate, record: &StoredRecord) -> bool {
 fn value_of(field: FieldId) -> BoxedStrategy<Value> {
     match field {
         YEAR => (-4_i64..5).prop_map(Value::I64).boxed(),
-        SCORE => prop_oneof![
-            Just(-0.0),
-            Just(0.0),
-            Just(-1.5),
-            Just(2.5),
-            Just(f64::NEG_INFINITY),
-            Just(f64::MAX)
-        ]
-        .prop_map(Value::F64)
-        .boxed(),
+        SCORE => {
+            prop_oneof![Just(-0.0), Just(0.0), Just(-1.5), Just(2.5), Just(f64::NEG_INFINITY), Just(f64::MAX)]
+                .prop_map(Value::F64)
+                .boxed()
+        }
         LANG => "[a\\x00é]{0,2}".prop_map(Value::Str).boxed(),
         _ => (0_u64..4).prop_map(Value::U64).boxed(),
     }
@@ -66,22 +62,26 @@ fn any_field() -> impl Strategy<Value = FieldId> {
 
 fn fields() -> impl Strategy<Value = Vec<(FieldId, Value)>> {
     let optional = |field| proptest::option::weighted(0.7, value_of(field));
-    (optional(FieldId::OF), optional(YEAR), optional(SCORE), optional(LANG)).prop_map(|(of, year, score, lang)| {
-        [(FieldId::OF, of), (YEAR, year), (SCORE, score), (LANG, lang)]
-            .into_iter()
-            .filter_map(|(field, value)| value.map(|value| (field, value)))
-            .collect()
-    })
+    (optional(FieldId::OF), optional(YEAR), optional(SCORE), optional(LANG)).prop_map(
+        |(of, year, score, lang)| {
+            [(FieldId::OF, of), (YEAR, year), (SCORE, score), (LANG, lang)]
+                .into_iter()
+                .filter_map(|(field, value)| value.map(|value| (field, value)))
+                .collect()
+        },
+    )
 }
 
 fn predicate() -> impl Strategy<Value = Predicate> {
     use Comparison::*;
     let op = prop_oneof![Just(Eq), Just(Ne), Just(Lt), Just(Le), Just(Gt), Just(Ge)];
     let leaf = prop_oneof![
-        (any_field(), op)
-            .prop_flat_map(|(field, op)| value_of(field).prop_map(move |value| Predicate::Compare { field, op, value })),
+        (any_field(), op).prop_flat_map(
+            |(field, op)| value_of(field).prop_map(move |value| Predicate::Compare { field, op, value })
+        ),
         any_field().prop_flat_map(|field| {
-            proptest::collection::vec(value_of(field), 0..3).prop_map(move |values| Predicate::In { field, values })
+            proptest::collection::vec(value_of(field), 0..3)
+                .prop_map(move |values| Predicate::In { field, values })
         }),
         any_field().prop_map(Predicate::IsNull),
         Just(Predicate::All),
@@ -113,7 +113,8 @@ fn every_predicate_selects_what_brute_force_does() {
         Config::default(),
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
-    let mut draw = |strategy: &BoxedStrategy<Vec<(FieldId, Value)>>| strategy.new_tree(&mut runner).unwrap().current();
+    let mut draw =
+        |strategy: &BoxedStrategy<Vec<(FieldId, Value)>>| strategy.new_tree(&mut runner).unwrap().current();
     let fields = fields().boxed();
     // Segments of 60 and 45 rows, 25 fresh rows; then some deleted, replaced and changed in each.
     for count in [60, 45, 25] {
@@ -161,14 +162,7 @@ fn many_hits_in_an_index_are_found_by_columns() {
     let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
     put_texts(&store, id, 10_000);
     let select = |op, value| {
-        selected(
-            &view(&store, id),
-            &Predicate::Compare {
-                field: YEAR,
-                op,
-                value: Value::I64(value),
-            },
-        )
+        selected(&view(&store, id), &Predicate::Compare { field: YEAR, op, value: Value::I64(value) })
     };
     // More than the limit of a look-up, then less.
     assert_eq!(select(Comparison::Ge, 500).len(), 9_500);
@@ -182,10 +176,7 @@ fn wrong_types_and_unknown_fields_are_refused() {
     let store = open(folder.path());
     let id = store.create_collection("a", config(IdKind::Str)).unwrap();
     let select = |field, value| {
-        view(&store, id).select(&Predicate::Not(Box::new(Predicate::In {
-            field,
-            values: vec![value],
-        })))
+        view(&store, id).select(&Predicate::Not(Box::new(Predicate::In { field, values: vec![value] })))
     };
     assert!(matches!(select(YEAR, Value::Timestamp(3)), Err(Error::FieldType { .. })));
     assert!(matches!(select(FieldId::OF, Value::U64(3)), Err(Error::FieldType { .. })));

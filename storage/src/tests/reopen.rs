@@ -13,12 +13,7 @@ fn filled(folder: &Path) -> (Store, CollectionId) {
     let mut writer = store.writer(id).unwrap();
     writer.delete(&3.into()).unwrap();
     let picture = image(1.5);
-    writer
-        .put(NewRecord {
-            image: Some(&picture),
-            ..text_record(RecordId::from(4), "größer")
-        })
-        .unwrap();
+    writer.put(NewRecord { image: Some(&picture), ..text_record(RecordId::from(4), "größer") }).unwrap();
     writer.put(NewRecord { text: None, image: Some(&picture), ..text_record(None, "") }).unwrap();
     writer.set(&6.into(), &[(SCORE, Some(Value::F64(-0.0))), (YEAR, None)]).unwrap();
     writer.set(&4.into(), &[(LANG, Some(Value::Str("de".into())))]).unwrap();
@@ -153,6 +148,9 @@ fn a_newer_catalog_is_refused() {
         })
         .unwrap();
     drop(store);
-    assert!(matches!(Store::open(folder.path(), options()), Err(Error::Version { found: 9, supported: 0, .. })));
+    assert!(matches!(
+        Store::open(folder.path(), options()),
+        Err(Error::Version { found: 9, supported: 0, .. })
+    ));
     assert!(matches!(Store::open_read_only(folder.path()), Err(Error::Version { found: 9, .. })));
 }

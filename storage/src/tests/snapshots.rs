@@ -40,12 +40,7 @@ fn files_of_a_dropped_collection_go_with_the_last_view() {
     let store = open(folder.path());
     let id = store.create_collection("a", external(IdKind::Auto)).unwrap();
     let mut writer = store.writer(id).unwrap();
-    writer
-        .put(NewRecord {
-            codes: [Some(&[1, 2]), None],
-            ..NewRecord::default()
-        })
-        .unwrap();
+    writer.put(NewRecord { codes: [Some(&[1, 2]), None], ..NewRecord::default() }).unwrap();
     writer.commit().unwrap();
     store.flush(id).unwrap();
     let files = || std::fs::read_dir(folder.path().join("segments")).unwrap().count();

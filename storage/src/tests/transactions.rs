@@ -6,10 +6,7 @@ use crate::Error;
 #[test]
 fn a_dropped_transaction_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let options = StoreOptions {
-        segment_bytes: 400,
-        ..options()
-    };
+    let options = StoreOptions { segment_bytes: 400, ..options() };
     let store = Store::open(folder.path(), options).unwrap();
     let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
     put_texts(&store, id, 3);
@@ -96,15 +93,10 @@ fn refused_records_change_nothing() {
     let store = open(folder.path());
     let id = store.create_collection("a", config(IdKind::U64)).unwrap();
     let mut writer = store.writer(id).unwrap();
-    let with_field = |field, value| NewRecord {
-        fields: vec![(field, value)],
-        ..text_record(RecordId::from(1), "x")
-    };
+    let with_field =
+        |field, value| NewRecord { fields: vec![(field, value)], ..text_record(RecordId::from(1), "x") };
     let [wide, nan] = [[f16::ONE; 3].to_vec(), vec![f16::NAN, f16::ONE]];
-    let with_image = |image| NewRecord {
-        image: Some(image),
-        ..text_record(RecordId::from(1), "x")
-    };
+    let with_image = |image| NewRecord { image: Some(image), ..text_record(RecordId::from(1), "x") };
     let refusals = [
         writer.put(NewRecord::default()),
         writer.put(text_record(None, "x")),
@@ -114,14 +106,9 @@ fn refused_records_change_nothing() {
         writer.put(with_field(SCORE, Value::F64(f64::NAN))),
         writer.put(with_image(&wide)),
         writer.put(with_image(&nan)),
-        writer.put(NewRecord {
-            text: Some(TextInput::Features(&wide)),
-            ..text_record(RecordId::from(1), "x")
-        }),
-        writer.put(NewRecord {
-            codes: [Some(&[0, 0]), None],
-            ..text_record(RecordId::from(1), "x")
-        }),
+        writer
+            .put(NewRecord { text: Some(TextInput::Features(&wide)), ..text_record(RecordId::from(1), "x") }),
+        writer.put(NewRecord { codes: [Some(&[0, 0]), None], ..text_record(RecordId::from(1), "x") }),
     ];
     assert!(matches!(refusals[0], Err(Error::Empty)));
     assert!(matches!(refusals[1], Err(Error::Id(_))));
@@ -171,10 +158,7 @@ fn external_codes_are_demanded_and_kept() {
 fn without_kept_inputs_codes_are_demanded() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let config = CollectionConfig {
-        keep_inputs: false,
-        ..config(IdKind::Auto)
-    };
+    let config = CollectionConfig { keep_inputs: false, ..config(IdKind::Auto) };
     let id = store.create_collection("a", config).unwrap();
     let mut writer = store.writer(id).unwrap();
     assert!(matches!(writer.put(text_record(None, "x")), Err(Error::MissingCode { .. })));
@@ -191,7 +175,10 @@ fn fields_are_set_alone() {
         let lang = Value::Str(format!("l{round}"));
         assert!(writer.set(&1.into(), &[(LANG, Some(lang.clone())), (YEAR, None)]).unwrap());
         assert!(!writer.set(&77.into(), &[(YEAR, None)]).unwrap());
-        assert!(matches!(writer.set(&1.into(), &[(YEAR, Some(Value::Bool(true)))]), Err(Error::FieldType { .. })));
+        assert!(matches!(
+            writer.set(&1.into(), &[(YEAR, Some(Value::Bool(true)))]),
+            Err(Error::FieldType { .. })
+        ));
         let new = writer.put(text_record(None, "new")).unwrap();
         assert!(writer.set(&new.id, &[(YEAR, Some(Value::I64(-1)))]).unwrap());
         writer.commit().unwrap();
@@ -208,10 +195,7 @@ fn fields_are_set_alone() {
 #[test]
 fn bulk_transactions_write_segments() {
     let folder = tempfile::tempdir().unwrap();
-    let options = StoreOptions {
-        segment_bytes: 1000,
-        ..options()
-    };
+    let options = StoreOptions { segment_bytes: 1000, ..options() };
     let store = Store::open(folder.path(), options).unwrap();
     let id = store.create_collection("a", config(IdKind::U64)).unwrap();
     let mut writer = store.writer(id).unwrap();

@@ -27,7 +27,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         let (bits, rows) = (snapshot.schema().bits().bits(), snapshot.len());
         let model = snapshot.model_id().map(|model| model.to_string());
         if session.output.is_json() {
-            session.output.object(&json!({ "collection": name, "bits": bits, "rows": rows, "model": model }))?;
+            session
+                .output
+                .object(&json!({ "collection": name, "bits": bits, "rows": rows, "model": model }))?;
         }
         table.row([name, bits.to_string(), count(rows), model.unwrap_or_else(|| "-".to_owned())]);
     }

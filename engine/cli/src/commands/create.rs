@@ -88,10 +88,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if session.output.is_json() {
         return session.output.object(&Created { created: name, bits });
     }
-    session.output.say(format!(
-        "created collection \"{name}\" in {}: codes of {bits} bits",
-        arguments.db.display()
-    ))
+    session
+        .output
+        .say(format!("created collection \"{name}\" in {}: codes of {bits} bits", arguments.db.display()))
 }
 
 fn schema(arguments: &Arguments) -> Result<Schema> {
@@ -131,7 +130,9 @@ fn with_inputs(schema: Schema, arguments: &Arguments) -> Result<Schema> {
 }
 
 fn width_missing(modality: &str) -> Failure {
-    Failure::usage(format!("--{modality}-encoder none needs --{modality}-width: the width of the features that come in"))
+    Failure::usage(format!(
+        "--{modality}-encoder none needs --{modality}-width: the width of the features that come in"
+    ))
 }
 
 fn both(modality: &str, name: &str) -> Failure {

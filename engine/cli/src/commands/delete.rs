@@ -13,7 +13,9 @@ use crate::values::parse_ids;
 
 /// Arguments of `delete`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  twinbit delete photos.db kitten.jpg puppy.jpg\n  twinbit delete photos.db --where 'year < 1990'")]
+#[command(
+    after_help = "Examples:\n  twinbit delete photos.db kitten.jpg puppy.jpg\n  twinbit delete photos.db --where 'year < 1990'"
+)]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]

@@ -57,12 +57,17 @@ pub fn run(_: &Arguments, session: &Session) -> Result {
     row("kernel", format!("{} (this machine can run: {})", report.kernel, report.kernels.join(", ")));
     row("threads", report.threads.to_string());
     row("CUDA", report.no_cuda.map_or_else(|| "in use".to_owned(), |reason| format!("not used: {reason}")));
-    row("built with", if report.features.is_empty() { "nothing optional".to_owned() } else { report.features.join(", ") });
+    row(
+        "built with",
+        if report.features.is_empty() { "nothing optional".to_owned() } else { report.features.join(", ") },
+    );
     row("open files, limit", report.open_files.map_or_else(unknown, count));
     row("memory maps, limit", report.memory_maps.map_or_else(unknown, count));
     session.output.table(&table)?;
     if let Some(limit) = report.open_files.filter(|limit| *limit < OPEN_FILES_WANTED) {
-        session.output.warn(format!("only {limit} files may be open at once; raise it with `ulimit -n 4096`"));
+        session
+            .output
+            .warn(format!("only {limit} files may be open at once; raise it with `ulimit -n 4096`"));
     }
     Ok(())
 }

@@ -23,9 +23,13 @@ pub struct Arguments {
 /// Removes a collection.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     // Named always, even when there is only one: this cannot be undone.
-    let name = session.collection_name().ok_or_else(|| Failure::usage("drop needs -c NAME: the collection to remove"))?;
+    let name = session
+        .collection_name()
+        .ok_or_else(|| Failure::usage("drop needs -c NAME: the collection to remove"))?;
     if !arguments.yes {
-        return Err(Failure::usage(format!("drop removes collection \"{name}\" for good; add --yes to confirm")));
+        return Err(Failure::usage(format!(
+            "drop removes collection \"{name}\" for good; add --yes to confirm"
+        )));
     }
     session.open(&arguments.db)?.drop_collection(name)?;
     if session.output.is_json() {

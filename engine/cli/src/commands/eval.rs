@@ -69,7 +69,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
 /// Names and values of the scores.
 fn rows(direction: &DirectionScores) -> Vec<(String, f64)> {
     let scores = &direction.scores;
-    let mut rows = vec![("MAP".to_owned(), scores.map), ("MAP, ties averaged".to_owned(), scores.map_tie_aware)];
+    let mut rows =
+        vec![("MAP".to_owned(), scores.map), ("MAP, ties averaged".to_owned(), scores.map_tie_aware)];
     rows.extend(scores.map_at.iter().map(|(k, value)| (format!("MAP@{k}"), *value)));
     rows.extend(scores.precision_at.iter().map(|(k, value)| (format!("precision@{k}"), *value)));
     rows.extend(direction.recall_at.iter().map(|(k, value)| (format!("recall@{k}"), *value)));

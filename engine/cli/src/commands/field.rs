@@ -67,7 +67,11 @@ impl FromStr for Declaration {
             "str" => FieldType::Str,
             "bool" => FieldType::Bool,
             "timestamp" => FieldType::Timestamp,
-            _ => return Err(format!("\"{kind}\" is no type; there are u64, i64, f64, str, bool and timestamp")),
+            _ => {
+                return Err(format!(
+                    "\"{kind}\" is no type; there are u64, i64, f64, str, bool and timestamp"
+                ));
+            }
         });
         let field = match indexed {
             None => field,
@@ -88,7 +92,11 @@ pub fn run(action: &Action, session: &Session) -> Result {
     if session.output.is_json() {
         return session.output.object(&json!({ "added": declaration.name() }));
     }
-    session.output.say(format!("added field \"{}\" to collection \"{}\"", declaration.name(), collection.name()))
+    session.output.say(format!(
+        "added field \"{}\" to collection \"{}\"",
+        declaration.name(),
+        collection.name()
+    ))
 }
 
 #[cfg(test)]

@@ -84,12 +84,17 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         return Ok(());
     }
     let what = if missing.len() == 1 { "record" } else { "records" };
-    Err(Failure::new(format!("there is no {what} {} in collection \"{}\"", missing.join(", "), collection.name())))
+    Err(Failure::new(format!(
+        "there is no {what} {} in collection \"{}\"",
+        missing.join(", "),
+        collection.name()
+    )))
 }
 
 fn print(entry: &Entry, output: Output) -> Result {
     output.line(output.bold(&entry.id().to_string()))?;
-    let row = |name: &str, value: &str| output.line(format!("  {}  {value}", output.soft(&format!("{name:<8}"))));
+    let row =
+        |name: &str, value: &str| output.line(format!("  {}  {value}", output.soft(&format!("{name:<8}"))));
     row("has", &modalities(entry).join(" and "))?;
     if let Some(text) = entry.text() {
         row("text", text)?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use twinbit::{
-    Array, ArraySource, CodeSource, Collection, FolderSource, Ingest, IngestObserver, IngestOutcome, IngestProgress,
-    IngestReport, Modality, OnError, PairsSource, WebDatasetSource,
+    Array, ArraySource, CodeSource, Collection, FolderSource, Ingest, IngestObserver, IngestOutcome,
+    IngestProgress, IngestReport, Modality, OnError, PairsSource, WebDatasetSource,
 };
 
 use crate::failure::{Failure, Result};
@@ -90,17 +90,20 @@ enum WhenWrong {
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
+    let mut watches = Vec::new();
     let runs = runs(arguments, &collection)?;
     let several = runs.len() > 1;
-    for (name, run) in runs {
-        let mut watch = Watch { bar: session.progress.counter("ingesting"), known: false };
+    watches.extend(runs.iter().map(|_| Watch { bar: ProgressBar::hidden(), known: false }));
+    for ((name, run), watch) in runs.into_iter().zip(&mut watches) {
+        let bar = session.progress.counter("ingesting");
+        watch.bar = bar.clone();
         let run = run.batch(arguments.batch).upsert(arguments.upsert).from_start(arguments.from_start);
         let run = match arguments.on_error {
             WhenWrong::Stop => run.on_error(OnError::Stop),
             WhenWrong::Skip => run.on_error(OnError::Skip).skipped_file(&arguments.skipped),
         };
-        let report = run.observer(&mut watch).run();
-        watch.bar.finish_and_clear();
+        let report = run.observer(watch).run();
+        bar.finish_and_clear();
         tell(&report?, several.then_some(name.as_str()), arguments, session)?;
     }
     Ok(())
@@ -160,7 +163,9 @@ fn runs<'a>(arguments: &Arguments, collection: &Collection) -> Result<Vec<(Strin
 /// `image=codes.npy` in its parts.
 fn named_array(text: &str) -> Result<(Modality, &Path)> {
     let parts = text.split_once('=').and_then(|(name, path)| Some((name.parse().ok()?, Path::new(path))));
-    parts.ok_or_else(|| Failure::usage(format!("\"{text}\": codes are given as image=FILE.npy or text=FILE.npy")))
+    parts.ok_or_else(|| {
+        Failure::usage(format!("\"{text}\": codes are given as image=FILE.npy or text=FILE.npy"))
+    })
 }
 
 /// What a source is, by its name.

@@ -15,7 +15,9 @@ const TEXT_SHOWN: usize = 60;
 
 /// Arguments of `list`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  twinbit list photos.db --limit 5\n  twinbit list photos.db --after kitten.jpg --json")]
+#[command(
+    after_help = "Examples:\n  twinbit list photos.db --limit 5\n  twinbit list photos.db --after kitten.jpg --json"
+)]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
@@ -48,9 +50,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     }
     session.output.table(&table)?;
     match entries.last() {
-        Some(last) if entries.len() == arguments.limit => {
-            session.output.say(session.output.soft(&format!("the next page starts with --after {}", last.id())))
-        }
+        Some(last) if entries.len() == arguments.limit => session
+            .output
+            .say(session.output.soft(&format!("the next page starts with --after {}", last.id()))),
         _ => Ok(()),
     }
 }

@@ -36,7 +36,12 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         }))?;
     }
     for problem in &report.problems {
-        session.output.line(format!("{} at byte {}: {}", problem.path.display(), problem.offset, problem.what))?;
+        session.output.line(format!(
+            "{} at byte {}: {}",
+            problem.path.display(),
+            problem.offset,
+            problem.what
+        ))?;
     }
     let checked =
         format!("{} files, {}, {} rows", count(report.files), bytes(report.bytes), count(report.rows));

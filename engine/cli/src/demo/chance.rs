@@ -48,7 +48,8 @@ mod tests {
     #[test]
     fn the_formula_is_the_mean_over_all_orders() {
         for (relevant, rows) in [(1, 1), (1, 5), (2, 5), (3, 6), (6, 6)] {
-            let (formula, counted) = (expected_average_precision(relevant, rows), over_all_orders(relevant, rows));
+            let (formula, counted) =
+                (expected_average_precision(relevant, rows), over_all_orders(relevant, rows));
             assert!((formula - counted).abs() < 1e-12, "{relevant} of {rows}: {formula} against {counted}");
         }
     }

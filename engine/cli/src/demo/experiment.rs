@@ -7,15 +7,15 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use twinbit::{
-    CodeBits, Collection, EpochReport, Hardware, Hit, Input, Labels, Modality, Observer, Outcome, Queries, Record,
-    Snapshot, TrainConfig,
+    CodeBits, Collection, EpochReport, Hardware, Hit, Input, Labels, Modality, Observer, Outcome, Queries,
+    Record, Snapshot, TrainConfig,
 };
 
 use crate::commands::train::install;
 use crate::demo::chance::expected_average_precision;
 use crate::demo::emoji::{self, Pair};
 use crate::demo::report::{Found, GroupScore, Map, PictureQuery, Report, Setting, Step, TextQuery};
-use crate::demo::samples::{PICTURES, PICTURES_FOUND, TEXTS, TEXTS_FOUND};
+use crate::demo::samples::{PICTURES, PICTURES_FOUND, TEXTS, TEXTS_FOUND, familiarity};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::output::count;
@@ -128,7 +128,8 @@ impl<'a> Experiment<'a> {
             };
             let bar = this.session.progress.bar("training", 0);
             let watch = Bar(bar.clone());
-            let outcome = this.collection.trainer().config(config).observer(watch).fit(&this.collection.snapshot()?);
+            let outcome =
+                this.collection.trainer().config(config).observer(watch).fit(&this.collection.snapshot()?);
             bar.finish_and_clear();
             if interrupt::requested() {
                 return Err(Failure::new("the demonstration was interrupted"));
@@ -141,12 +142,16 @@ impl<'a> Experiment<'a> {
 
     fn ask(&mut self, snapshot: &Snapshot) -> Result<(Vec<TextQuery>, Vec<PictureQuery>)> {
         self.step("Sample queries answered", |this| {
-            let inputs = TEXTS.iter().map(|(text, _)| Input::text(*text)).collect();
+            let inputs = TEXTS.iter().map(|text| Input::text(*text)).collect();
             let answers = snapshot.query_many(Modality::Text, inputs).limit(PICTURES_FOUND).run_many()?;
             let texts: Vec<TextQuery> = TEXTS
                 .iter()
                 .zip(&answers)
-                .map(|((text, note), hits)| TextQuery { text: (*text).to_owned(), note, hits: this.found(hits) })
+                .map(|(text, hits)| TextQuery {
+                    text: (*text).to_owned(),
+                    note: familiarity(text, &this.stored),
+                    hits: this.found(hits),
+                })
                 .collect();
             let asked = this.pictures();
             let inputs = asked.iter().map(|pair| Input::picture(pair.picture)).collect();
@@ -205,7 +210,8 @@ impl<'a> Experiment<'a> {
             let database_labels = labels(&this.stored)?;
             let mut scores = Vec::new();
             for (number, name) in (0_u32..).zip(emoji::group_names()) {
-                let asked: Vec<Pair> = this.held_out.iter().filter(|pair| pair.group == number).cloned().collect();
+                let asked: Vec<Pair> =
+                    this.held_out.iter().filter(|pair| pair.group == number).cloned().collect();
                 let relevant = this.stored.iter().filter(|pair| pair.group == number).count();
                 if asked.is_empty() || relevant == 0 {
                     continue;
@@ -230,11 +236,14 @@ impl<'a> Experiment<'a> {
 }
 
 fn labels(pairs: &[Pair]) -> Result<Labels> {
-    Labels::from_sets(pairs.iter().map(|pair| [pair.group])).map_err(|error| twinbit::Error::from(error).into())
+    Labels::from_sets(pairs.iter().map(|pair| [pair.group]))
+        .map_err(|error| twinbit::Error::from(error).into())
 }
 
 fn mean(groups: &[GroupScore]) -> Map {
-    let mean = |of: fn(&Map) -> f64| groups.iter().map(|score| of(&score.map)).sum::<f64>() / groups.len().max(1) as f64;
+    let mean = |of: fn(&Map) -> f64| {
+        groups.iter().map(|score| of(&score.map)).sum::<f64>() / groups.len().max(1) as f64
+    };
     Map {
         image_to_text: mean(|map| map.image_to_text),
         text_to_image: mean(|map| map.text_to_image),
@@ -251,7 +260,10 @@ fn settings(outcome: &Outcome) -> Vec<Setting> {
         setting("Bits of a code", BITS.bits().to_string()),
         setting("Picture features", format!("{}, {} values", spec.image_featuriser, spec.image_width)),
         setting("Text features", format!("words and n-grams, {} values", spec.text_width)),
-        setting("Hidden width, layers", format!("{}, {} and {}", spec.hidden, spec.image_layers, spec.text_layers)),
+        setting(
+            "Hidden width, layers",
+            format!("{}, {} and {}", spec.hidden, spec.image_layers, spec.text_layers),
+        ),
         setting("Seed", SEED.to_string()),
         setting("Model", outcome.model.id().to_string()),
         setting("Scan kernel", hardware.kernel.to_owned()),

@@ -62,7 +62,9 @@ fn fresh_collection(database: &Database, path: &Path) -> Result<Collection> {
         .field("glyph", Field::str());
     if database.collections().iter().any(|name| name == COLLECTION) {
         let there = database.collection(COLLECTION)?.schema()?;
-        let fields = |schema: &Schema| schema.fields().map(|(name, field)| (name.to_owned(), field)).collect::<Vec<_>>();
+        let fields = |schema: &Schema| {
+            schema.fields().map(|(name, field)| (name.to_owned(), field)).collect::<Vec<_>>()
+        };
         if fields(&there) != fields(&schema) {
             return Err(Failure::new(format!(
                 "{}: there is a collection \"{COLLECTION}\" that the demonstration did not make; give another folder",
@@ -82,7 +84,13 @@ fn summarize(report: &Report, session: &Session) -> Result {
         output.line(format!("{}  {}", output.bold(&format!("{:<22}", query.text)), names.join(", ")))?;
     }
     output.line("")?;
-    let mut table = Table::new(["MAP with held-out queries", ">queries", ">picture to text", ">text to picture", ">chance"]);
+    let mut table = Table::new([
+        "MAP with held-out queries",
+        ">queries",
+        ">picture to text",
+        ">text to picture",
+        ">chance",
+    ]);
     let score = |value: f64| format!("{value:.3}");
     for group in &report.groups {
         table.row([

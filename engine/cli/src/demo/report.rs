@@ -79,8 +79,8 @@ pub struct Step {
 pub struct TextQuery {
     /// The text asked for.
     pub text: String,
-    /// Whether the words occur in the set.
-    pub note: &'static str,
+    /// What the stored texts know of its words.
+    pub note: String,
     /// Nearest first.
     pub hits: Vec<Found>,
 }
@@ -134,7 +134,8 @@ impl Report {
             self.bits,
             self.seconds,
         );
-        let body = [self.facts(), self.text_queries(), self.picture_queries(), self.scores(), self.account()].concat();
+        let body = [self.facts(), self.text_queries(), self.picture_queries(), self.scores(), self.account()]
+            .concat();
         let footer = "<p>Graphics: Twemoji, Copyright Twitter, Inc and other contributors, \
              <a href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>.</p>\n\
              <p>Names, shortcodes and groups: Unicode and gemoji, through the crate <code>emojis</code>. \
@@ -148,7 +149,10 @@ impl Report {
         let fact = |value: String, meaning: &str| format!("<li><b>{value}</b><span>{meaning}</span></li>\n");
         let mut html = "<ul class=\"facts\">\n".to_owned();
         html += &fact(count(self.stored as u64), "pairs trained on and stored");
-        html += &fact(format!("{} bits", self.bits), &format!("a code: {} bytes a picture or text", self.bits / 8));
+        html += &fact(
+            format!("{} bits", self.bits),
+            &format!("a code: {} bytes a picture or text", self.bits / 8),
+        );
         html += &fact(format!("{:.3}", self.map.image_to_text), "MAP, a picture finds texts");
         html += &fact(format!("{:.3}", self.map.text_to_image), "MAP, a text finds pictures");
         html += &fact(format!("{:.3}", self.map.chance), "MAP of a random order");
@@ -156,9 +160,10 @@ impl Report {
     }
 
     fn text_queries(&self) -> String {
-        let mut html = "<h2>A text finds pictures</h2>\n<p>Only the pictures' codes are compared, never their names. \
+        let mut html =
+            "<h2>A text finds pictures</h2>\n<p>Only the pictures' codes are compared, never their names. \
              The number is the Hamming distance: in how many bits two codes differ.</p>\n"
-            .to_owned();
+                .to_owned();
         for query in &self.texts {
             let cards: Vec<Card<'_>> = query
                 .hits
@@ -170,7 +175,7 @@ impl Report {
                     bits: self.bits,
                 })
                 .collect();
-            html += &page::query_block(&query.text, query.note, "", &cards);
+            html += &page::query_block(&query.text, &query.note, "", &cards);
         }
         html
     }
@@ -217,7 +222,8 @@ impl Report {
     }
 
     fn account(&self) -> String {
-        let mut html = "<div class=\"columns\">\n<div><h2>Time</h2>\n<div class=\"sheet\"><table><tbody>\n".to_owned();
+        let mut html =
+            "<div class=\"columns\">\n<div><h2>Time</h2>\n<div class=\"sheet\"><table><tbody>\n".to_owned();
         for step in &self.steps {
             let _ = writeln!(
                 html,
@@ -234,7 +240,12 @@ impl Report {
             self.seconds
         );
         for setting in &self.settings {
-            let _ = writeln!(html, "<tr><td>{}</td><td>{}</td></tr>", escape(setting.name), escape(&setting.value));
+            let _ = writeln!(
+                html,
+                "<tr><td>{}</td><td>{}</td></tr>",
+                escape(setting.name),
+                escape(&setting.value)
+            );
         }
         html + "</tbody></table></div></div>\n</div>\n"
     }
@@ -273,7 +284,7 @@ mod tests {
             groups: vec![GroupScore { group: "G & H".into(), queries: 1, relevant: 2, map }],
             steps: vec![Step { step: "trained", seconds: 1.5, amount: "3 epochs".into() }],
             seconds: 2.0,
-            texts: vec![TextQuery { text: "x\"y".into(), note: "note", hits: vec![found()] }],
+            texts: vec![TextQuery { text: "x\"y".into(), note: "note".into(), hits: vec![found()] }],
             pictures: vec![PictureQuery { name: "n", group: 1, picture, hits: vec![found()] }],
             settings: vec![Setting { name: "seed", value: "1".into() }],
             database: "d".into(),
@@ -284,7 +295,9 @@ mod tests {
     #[test]
     fn the_page_holds_pictures_scores_and_credits_and_escapes_text() {
         let html = report().html();
-        for part in ["data:image/png;base64,", "0.125", "CC BY 4.0", "G &amp; H", "a &lt;b&gt;", "x&quot;y", "1.5 s"] {
+        for part in
+            ["data:image/png;base64,", "0.125", "CC BY 4.0", "G &amp; H", "a &lt;b&gt;", "x&quot;y", "1.5 s"]
+        {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<b>\"") && !html.contains("a <b>"));

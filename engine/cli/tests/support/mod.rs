@@ -1,6 +1,6 @@
 //! Runs the real binary in a folder of its own, on small arrays and pictures made here.
 
-#![allow(dead_code, reason = "each test target uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test target uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -170,7 +170,7 @@ pub fn write_arrays(place: &Place) {
         let ids: String = (0..count).map(|row| format!("pair-{row}\n")).collect();
         place.write(&format!("{prefix}ids.txt"), ids);
         let line = |row: usize| {
-            let lang = if row % 2 == 0 { "en" } else { "de" };
+            let lang = if row.is_multiple_of(2) { "en" } else { "de" };
             format!("{{\"year\":{},\"lang\":\"{lang}\"}}\n", 2000 + row)
         };
         place.write(&format!("{prefix}meta.jsonl"), (0..count).map(line).collect::<String>());
@@ -182,7 +182,8 @@ pub const CREATE: &str = "create a.db --bits 32 --ids str --image-width 12 --tex
 /// Ingests the data set.
 pub const INGEST: &str = "ingest a.db --image image.npy --text text.npy --ids ids.txt --fields meta.jsonl";
 /// Trains a little on what `a.db` holds.
-pub const TRAIN: &str = "train a.db --hidden 32 --layers 2 1 --batch 32 --epochs 12 --negatives 32 --lr 0.005 --seed 3";
+pub const TRAIN: &str =
+    "train a.db --hidden 32 --layers 2 1 --batch 32 --epochs 12 --negatives 32 --lr 0.005 --seed 3";
 
 /// A database that holds the data set and a model.
 pub fn trained() -> Place {

@@ -42,7 +42,12 @@ pub fn write(
         }
         let cards: Vec<Card<'_>> = shown
             .iter()
-            .map(|(picture, caption, distance)| Card { picture: picture.as_deref(), caption, distance: *distance, bits })
+            .map(|(picture, caption, distance)| Card {
+                picture: picture.as_deref(),
+                caption,
+                distance: *distance,
+                bits,
+            })
             .collect();
         let heading = if answers.len() == 1 { String::new() } else { format!("Query {number}") };
         body += &page::query_block(&heading, "", "photos", &cards);

@@ -154,7 +154,10 @@ mod tests {
     }
 
     fn config(line: &str) -> Result<TrainConfig> {
-        Line::try_parse_from(std::iter::once("train").chain(line.split_whitespace())).unwrap().hyper.config(CodeBits::B128)
+        Line::try_parse_from(std::iter::once("train").chain(line.split_whitespace()))
+            .unwrap()
+            .hyper
+            .config(CodeBits::B128)
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::output::count;
 use crate::session::Session;
-pub use hyper::Hyper;
+use hyper::Hyper;
 pub use split::LabelMatrix;
 use split::{Split, SplitArguments};
 use watch::{Trouble, Watch, scores_line};
@@ -107,7 +107,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         session.output.say(scores_line("Test", scores))?;
     }
     if let Some(path) = &arguments.save {
-        std::fs::write(path, outcome.model.to_bytes()).map_err(|error| Failure::file(path, "write the model", &error))?;
+        std::fs::write(path, outcome.model.to_bytes())
+            .map_err(|error| Failure::file(path, "write the model", &error))?;
         session.output.say(format!("model written to {}", path.display()))?;
     }
     if !arguments.no_install {
@@ -182,12 +183,18 @@ impl Arrays {
             return Ok(None);
         };
         let spinner = session.progress.spinner("testing");
-        let (query_labels, database_labels) = (labels.of(&self.split.queries)?, labels.of(&self.split.training)?);
+        let (query_labels, database_labels) =
+            (labels.of(&self.split.queries)?, labels.of(&self.split.training)?);
         let score = |from: Modality| {
             let queries = self.encode(model, from, &self.split.queries)?;
             let database = self.encode(model, from.other(), &self.split.training)?;
-            twinbit::mean_average_precision(queries.as_codes(), &query_labels, database.as_codes(), &database_labels)
-                .map_err(|error| Failure::from(twinbit::Error::from(error)))
+            twinbit::mean_average_precision(
+                queries.as_codes(),
+                &query_labels,
+                database.as_codes(),
+                &database_labels,
+            )
+            .map_err(|error| Failure::from(twinbit::Error::from(error)))
         };
         let scores = Scores { image_to_text: score(Modality::Image)?, text_to_image: score(Modality::Text)? };
         spinner.finish_and_clear();

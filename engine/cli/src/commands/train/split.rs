@@ -34,12 +34,16 @@ pub struct Split {
 impl SplitArguments {
     /// Divides this many rows.
     pub fn divide(&self, rows: usize) -> Result<Split> {
-        let count = u32::try_from(rows).map_err(|_| Failure::new(format!("{rows} rows are more than can be trained on")))?;
+        let count = u32::try_from(rows)
+            .map_err(|_| Failure::new(format!("{rows} rows are more than can be trained on")))?;
         match (self.test, &self.split) {
             (Some(test), _) => {
-                let training = count.checked_sub(u32::try_from(test).unwrap_or(u32::MAX)).filter(|rest| *rest > 0);
+                let training =
+                    count.checked_sub(u32::try_from(test).unwrap_or(u32::MAX)).filter(|rest| *rest > 0);
                 let training = training.ok_or_else(|| {
-                    Failure::new(format!("--test {test}: there are {rows} rows, so none would be left to train on"))
+                    Failure::new(format!(
+                        "--test {test}: there are {rows} rows, so none would be left to train on"
+                    ))
                 })?;
                 Ok(Split { training: (0..training).collect(), queries: (training..count).collect() })
             }
@@ -55,9 +59,15 @@ impl SplitArguments {
                 }
                 let uses = array.to_u8()?;
                 if let Some(row) = uses.iter().position(|value| *value > 2) {
-                    return Err(Failure::new(format!("{}: row {row} is {}, expected 0, 1 or 2", array.name(), uses[row])));
+                    return Err(Failure::new(format!(
+                        "{}: row {row} is {}, expected 0, 1 or 2",
+                        array.name(),
+                        uses[row]
+                    )));
                 }
-                let of = |wanted: u8| (0..count).zip(&uses).filter(|(_, value)| **value == wanted).map(|(row, _)| row).collect();
+                let of = |wanted: u8| {
+                    (0..count).zip(&uses).filter(|(_, value)| **value == wanted).map(|(row, _)| row).collect()
+                };
                 Ok(Split { training: of(0), queries: of(1) })
             }
             (None, None) => Ok(Split { training: (0..count).collect(), queries: Vec::new() }),
@@ -78,7 +88,10 @@ impl LabelMatrix {
     pub fn open(path: &std::path::Path, rows: usize) -> Result<Self> {
         let matrix = Self::read(path)?;
         if matrix.rows != rows {
-            return Err(Failure::new(format!("{} has {} rows, expected {rows}: one a pair", matrix.name, matrix.rows)));
+            return Err(Failure::new(format!(
+                "{} has {} rows, expected {rows}: one a pair",
+                matrix.name, matrix.rows
+            )));
         }
         Ok(matrix)
     }
@@ -86,7 +99,12 @@ impl LabelMatrix {
     /// Reads a matrix.
     pub fn read(path: &std::path::Path) -> Result<Self> {
         let array = Array::open(path)?;
-        Ok(Self { name: array.name().to_owned(), rows: array.rows(), classes: array.width(), values: array.to_u8()? })
+        Ok(Self {
+            name: array.name().to_owned(),
+            rows: array.rows(),
+            classes: array.width(),
+            values: array.to_u8()?,
+        })
     }
 
     /// The labels of all rows.
@@ -105,8 +123,9 @@ impl LabelMatrix {
     }
 
     fn labels(&self, rows: usize, values: &[u8]) -> Result<Labels> {
-        Labels::from_dense(rows, self.classes, values)
-            .map_err(|error| Failure::new(format!("{}: {}", self.name, Failure::from(twinbit::Error::from(error)))))
+        Labels::from_dense(rows, self.classes, values).map_err(|error| {
+            Failure::new(format!("{}: {}", self.name, Failure::from(twinbit::Error::from(error))))
+        })
     }
 }
 

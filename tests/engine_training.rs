@@ -198,7 +198,7 @@ fn captions_of_an_image_belong_to_its_pair() {
     assert_eq!(collection.get(101).unwrap().unwrap().of(), Some(&3.into()));
 
     collection.install(&trained(&collection, 1)).unwrap();
-    let recall = collection.snapshot().unwrap().recall(&[1, 40]).unwrap();
+    let recall = collection.snapshot().unwrap().recall(None, &[1, 40]).unwrap();
     let all: Vec<usize> = recall.text_to_image.iter().map(|&(k, _)| k).collect();
     assert_eq!(all, [1, 40]);
     assert_eq!((recall.text_to_image[1].1, recall.image_to_text[1].1), (1.0, 1.0));

@@ -344,6 +344,15 @@ pub enum Error {
     /// `k` was 0.
     #[error("the number of hits asked for is 0; ask for at least 1")]
     ZeroLimit,
+    /// Recall was asked for where no record has a counterpart.
+    #[error(
+        "nothing to measure in collection {collection:?}: no selected record has both an image and a \
+         text of it; select others, or put some in"
+    )]
+    NothingToMeasure {
+        /// The collection.
+        collection: String,
+    },
     /// `run` was called on a batch.
     #[error("the query holds {count} inputs; use `run_many` for a batch")]
     QueryCount {

@@ -1,6 +1,6 @@
 //! Measuring retrieval: labeled queries against a snapshot, and captions against their images.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -9,7 +9,7 @@ use twinbit_kernels::CodesBuf;
 
 use crate::rows::{LiveRow, live_rows};
 use crate::snapshot::Snapshot;
-use crate::{Error, Input, Modality, RecordId, Result};
+use crate::{Error, Filter, Input, Modality, RecordId, Result};
 
 /// Queries from outside, to measure with: row i of both sides is query pair i.
 #[derive(Debug, Clone, Default)]
@@ -122,10 +122,19 @@ impl Evaluation {
 }
 
 impl Recall {
-    pub(crate) fn measure(snapshot: &Snapshot, ks: &[usize]) -> Result<Self> {
+    pub(crate) fn measure(snapshot: &Snapshot, filter: Option<&Filter>, ks: &[usize]) -> Result<Self> {
         check_cutoffs(ks)?;
         snapshot.require_codes()?;
-        let rows = live_rows(snapshot)?;
+        let mut rows = live_rows(snapshot)?;
+        if let Some(filter) = filter {
+            let masks = snapshot.masks(filter)?;
+            let chosen = |row: &LiveRow| {
+                masks.get(row.part as usize).is_some_and(|mask| mask.get(row.row as usize))
+            };
+            let groups: HashSet<u64> =
+                rows.iter().filter(|row| row.ordinal == row.group && chosen(row)).map(|row| row.group).collect();
+            rows.retain(|row| groups.contains(&row.group));
+        }
         let measure = |modality: Modality| {
             let queries = Database::of(snapshot, &rows, modality)?;
             let database = Database::of(snapshot, &rows, modality.other())?;
@@ -139,6 +148,9 @@ impl Recall {
                     codes.push(&queries.codes.as_codes().row(row))?;
                     groups.push(*group);
                 }
+            }
+            if groups.is_empty() {
+                return Err(Error::NothingToMeasure { collection: snapshot.name().to_owned() });
             }
             database.recall(&codes, &groups, ks)
         };

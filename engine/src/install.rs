@@ -27,7 +27,7 @@ pub(crate) fn install(
         return Err(Error::ExternalCodes { collection: name });
     }
     check_fit(&schema, model)?;
-    if !schema.keeps_inputs() && view.len() > 0 {
+    if !schema.keeps_inputs() && !view.is_empty() {
         return Err(not_kept(name));
     }
     let database = collection.database();

@@ -153,12 +153,14 @@ impl Snapshot {
     }
 
     /// Measures how often a stored code finds its own counterpart among the first `k`: captions
-    /// their image, images any of their captions (`of` groups them).
+    /// their image, images any of their captions (`of` groups them). With a filter only the images
+    /// that it selects take part, and their captions whatever these have in their fields.
     ///
     /// # Errors
-    /// [`Error::Untrained`] without codes, [`Error::ZeroLimit`] for a `k` of 0.
-    pub fn recall(&self, ks: &[usize]) -> Result<Recall> {
-        Recall::measure(self, ks)
+    /// [`Error::Untrained`] without codes, [`Error::ZeroLimit`] for a `k` of 0,
+    /// [`Error::NothingToMeasure`] when no record is left that has a counterpart.
+    pub fn recall(&self, filter: Option<&Filter>, ks: &[usize]) -> Result<Recall> {
+        Recall::measure(self, filter, ks)
     }
 
     /// Ids of the pairs that [`Trainer::fit`](crate::Trainer::fit) trains on, in its order: the

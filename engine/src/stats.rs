@@ -55,8 +55,8 @@ impl Stats {
             bits: view.info().config.bits.bits(),
             rows: stats.rows,
             deleted: stats.deleted,
-            segments: stats.segments as u64,
-            fresh_rows: stats.fresh_rows as u64,
+            segments: stats.segments,
+            fresh_rows: stats.fresh_rows,
             bytes: Bytes {
                 rows: stats.bytes.rows,
                 codes: stats.bytes.codes,

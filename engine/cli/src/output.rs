@@ -126,7 +126,11 @@ impl Table {
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         let head = line(&self.head);
-        let mut text = if styled { format!("\u{1b}[2m{head}\u{1b}[0m\n") } else { format!("{head}\n") };
+        let mut text = match (head.is_empty(), styled) {
+            (true, _) => String::new(),
+            (false, true) => format!("\u{1b}[2m{head}\u{1b}[0m\n"),
+            (false, false) => format!("{head}\n"),
+        };
         for row in &self.rows {
             text.push_str(&line(row));
             text.push('\n');

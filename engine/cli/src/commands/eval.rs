@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use twinbit::{DirectionScores, Queries};
+use serde::Serialize;
+use twinbit::{DirectionScores, Filter, Queries};
 
 use crate::commands::search::features;
 use crate::commands::train::LabelMatrix;
@@ -16,25 +17,32 @@ const CUTOFFS: [usize; 3] = [1, 5, 10];
 
 /// Arguments of `eval`.
 #[derive(Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   twinbit eval features.db --image query-image.npy --text query-tags.npy \\
-    --label query-labels.npy --database-label database-labels.npy --k 50 --json")]
+    --label query-labels.npy --database-label database-labels.npy --k 50 --json
+  twinbit eval photos.db --where 'split = \"test\"'
+
+Without arrays it measures recall on what is stored: how often a text finds its own
+image among the first k, and an image one of its texts.")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
     db: PathBuf,
     /// Image features of the queries
-    #[arg(long, value_name = "X.npy")]
-    image: PathBuf,
+    #[arg(long, value_name = "X.npy", requires_all = ["text", "label", "database_label"])]
+    image: Option<PathBuf>,
     /// Text features of the queries
-    #[arg(long, value_name = "Y.npy")]
-    text: PathBuf,
+    #[arg(long, value_name = "Y.npy", requires = "image")]
+    text: Option<PathBuf>,
     /// Labels of the queries, 0 or 1
-    #[arg(long, value_name = "L.npy")]
-    label: PathBuf,
+    #[arg(long, value_name = "L.npy", requires = "image")]
+    label: Option<PathBuf>,
     /// Labels of the records: row i belongs to the i-th record in the order of writing
-    #[arg(long, value_name = "D.npy")]
-    database_label: PathBuf,
+    #[arg(long, value_name = "D.npy", requires = "image")]
+    database_label: Option<PathBuf>,
+    /// Without arrays: only the images that match take part, with their texts
+    #[arg(long = "where", value_name = "EXPR", conflicts_with = "image")]
+    filter: Option<String>,
     /// Cut-off of MAP@k, precision@k and recall@k, beside 1, 5 and 10
     #[arg(long, value_name = "N", default_value_t = 50)]
     k: usize,
@@ -44,22 +52,43 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.read(&arguments.db)?;
     let snapshot = session.collection(&database)?.snapshot()?;
-    let queries = Queries::new(features(&arguments.image)?, features(&arguments.text)?);
-    let query_labels = LabelMatrix::read(&arguments.label)?.all()?;
-    let database_labels = LabelMatrix::read(&arguments.database_label)?.all()?;
     let mut ks = CUTOFFS.to_vec();
     ks.push(arguments.k);
     ks.sort_unstable();
     ks.dedup();
     let spinner = session.progress.spinner("measuring");
+    let Arguments { image: Some(image), text: Some(text), label: Some(label), database_label: Some(all), .. } =
+        arguments
+    else {
+        let filter = arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
+        let recall = snapshot.recall(filter.as_ref(), &ks);
+        spinner.finish_and_clear();
+        return print(session, &recall?, |recall| {
+            let named = |direction: &[(usize, f64)]| {
+                direction.iter().map(|(k, value)| (format!("recall@{k}"), *value)).collect()
+            };
+            [named(&recall.image_to_text), named(&recall.text_to_image)]
+        });
+    };
+    let queries = Queries::new(features(image)?, features(text)?);
+    let query_labels = LabelMatrix::read(label)?.all()?;
+    let database_labels = LabelMatrix::read(all)?.all()?;
     let evaluation = snapshot.evaluate(&queries, &query_labels, &database_labels, &ks);
     spinner.finish_and_clear();
-    let evaluation = evaluation?;
+    print(session, &evaluation?, |scores| [rows(&scores.image_to_text), rows(&scores.text_to_image)])
+}
+
+/// The scores as JSON, or as a table of both directions' names and values.
+fn print<S: Serialize>(
+    session: &Session,
+    scores: &S,
+    directions: impl Fn(&S) -> [Vec<(String, f64)>; 2],
+) -> Result {
     if session.output.is_json() {
-        return session.output.object(&evaluation);
+        return session.output.object(scores);
     }
     let mut table = Table::new(["", ">image to text", ">text to image"]);
-    let (image, text) = (rows(&evaluation.image_to_text), rows(&evaluation.text_to_image));
+    let [image, text] = directions(scores);
     for ((name, image), (_, text)) in image.into_iter().zip(text) {
         table.row([name, format!("{image:.4}"), format!("{text:.4}")]);
     }

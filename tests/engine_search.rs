@@ -14,6 +14,9 @@ const BITS: usize = 16;
 /// More than are kept outside segments.
 const BULK: u64 = 66_000;
 
+/// What a filter means, said over the plain row.
+type Passes = fn(&Row) -> bool;
+
 #[derive(Clone)]
 struct Row {
     written: u64,
@@ -78,7 +81,7 @@ impl Oracle {
     fn check(&self, collection: &Collection, random: &mut ChaCha8Rng) {
         let snapshot = collection.snapshot().unwrap();
         assert_eq!(snapshot.len(), self.rows.len() as u64);
-        let filters: [(Option<Filter>, fn(&Row) -> bool); 3] = [
+        let filters: [(Option<Filter>, Passes); 3] = [
             (None, |_| true),
             (Some(field("year").ge(2015)), |row| row.year.is_some_and(|year| year >= 2015)),
             (Some(Filter::parse("not (year < 2018) or year is null").unwrap()), |row| {

@@ -58,6 +58,10 @@ fn captions_find_their_photos() {
         .filter(|((_, photo), hits)| hits.iter().any(|hit| hit.id() == photo))
         .count();
     let recall = found as f64 / captions.len() as f64;
-    println!("recall@10 of {} captions among {} photos: {recall:.3}, chance 0.010", captions.len(), images.len());
+    println!(
+        "recall@10 of {} captions among {} photos: {recall:.3}, chance 0.010",
+        captions.len(),
+        images.len()
+    );
     assert!(recall > 0.08, "{recall}");
 }

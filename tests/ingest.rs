@@ -110,11 +110,14 @@ fn codes_of_both_modalities() {
     assert_eq!(entries[0].code(Modality::Text), Some(&[5, 6][..]));
 }
 
+/// Writes the files of a source and gives back what ingests them.
+type Prepare = fn(&Bench, &[u8]) -> Box<dyn Fn(&Bench) -> u64>;
+
 /// Pictures and captions as they come, by way of all three sources that hold them.
 #[test]
 fn pictures_with_several_captions() {
     let red = picture([255, 0, 0]);
-    let lists: [fn(&Bench, &[u8]) -> Box<dyn Fn(&Bench) -> u64>; 3] = [
+    let lists: [Prepare; 3] = [
         |bench, red| {
             bench.file("pictures/x/red.png", red);
             bench.file("pictures/x/red.txt", "a red square\nall red\n\n");

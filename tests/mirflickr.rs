@@ -54,9 +54,7 @@ fn a_small_model_ranks_far_above_chance_and_survives_reopening() {
     photos.install(&outcome.model).unwrap();
 
     let mut writer = photos.writer().unwrap();
-    let records = training
-        .iter()
-        .map(|&pair| Record::auto().image(row(&image, pair)).text(row(&text, pair)));
+    let records = training.iter().map(|&pair| Record::auto().image(row(&image, pair)).text(row(&text, pair)));
     assert_eq!(writer.extend(records).unwrap(), 10_599);
     writer.commit().unwrap();
 

@@ -139,7 +139,7 @@ impl Run {
         match self.kind {
             IdKind::U64 => Some(RecordId::U64(u64::from(number % 50))),
             IdKind::Str => Some(RecordId::Str(format!("{}{number}", "x".repeat(usize::from(number % 3))))),
-            IdKind::Auto if number % 2 == 0 => None,
+            IdKind::Auto if number.is_multiple_of(2) => None,
             IdKind::Auto => expected.keys().nth(usize::from(number) % expected.len().max(1)).cloned(),
         }
     }

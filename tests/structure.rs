@@ -89,7 +89,9 @@ fn files() -> Vec<PathBuf> {
 fn sources() -> Vec<(PathBuf, String)> {
     files()
         .into_iter()
-        .filter(|name| name.extension().is_some_and(|end| ["rs", "cu", "cuh", "py", "sh"].iter().any(|e| end == *e)))
+        .filter(|name| {
+            name.extension().is_some_and(|end| ["rs", "cu", "cuh", "py", "sh"].iter().any(|e| end == *e))
+        })
         .map(|name| {
             let content = std::fs::read_to_string(root().join(&name)).unwrap();
             (name, content)
@@ -181,7 +183,9 @@ fn files_are_named_for_what_they_hold() {
         .into_iter()
         .filter(|name| {
             name.file_stem().is_some_and(|stem| {
-                ["util", "utils", "helper", "helpers", "manager", "misc", "common"].iter().any(|word| stem == *word)
+                ["util", "utils", "helper", "helpers", "manager", "misc", "common"]
+                    .iter()
+                    .any(|word| stem == *word)
             })
         })
         .collect();

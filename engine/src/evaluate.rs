@@ -128,11 +128,13 @@ impl Recall {
         let mut rows = live_rows(snapshot)?;
         if let Some(filter) = filter {
             let masks = snapshot.masks(filter)?;
-            let chosen = |row: &LiveRow| {
-                masks.get(row.part as usize).is_some_and(|mask| mask.get(row.row as usize))
-            };
-            let groups: HashSet<u64> =
-                rows.iter().filter(|row| row.ordinal == row.group && chosen(row)).map(|row| row.group).collect();
+            let chosen =
+                |row: &LiveRow| masks.get(row.part as usize).is_some_and(|mask| mask.get(row.row as usize));
+            let groups: HashSet<u64> = rows
+                .iter()
+                .filter(|row| row.ordinal == row.group && chosen(row))
+                .map(|row| row.group)
+                .collect();
             rows.retain(|row| groups.contains(&row.group));
         }
         let measure = |modality: Modality| {

@@ -57,10 +57,12 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     ks.sort_unstable();
     ks.dedup();
     let spinner = session.progress.spinner("measuring");
-    let Arguments { image: Some(image), text: Some(text), label: Some(label), database_label: Some(all), .. } =
-        arguments
+    let Arguments {
+        image: Some(image), text: Some(text), label: Some(label), database_label: Some(all), ..
+    } = arguments
     else {
-        let filter = arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
+        let filter =
+            arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
         let recall = snapshot.recall(filter.as_ref(), &ks);
         spinner.finish_and_clear();
         return print(session, &recall?, |recall| {

@@ -25,7 +25,7 @@ fn captions_find_their_photos() {
 
     let report = photos.ingest(WebDatasetSource::new([shard(0), shard(1)])).run().unwrap();
     assert_eq!(report.skipped, 0);
-    let mut config = TrainConfig::new(CodeBits::B128);
+    let mut config = TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() };
     config.hidden = 512;
     config.epochs = 15;
     let outcome = photos.trainer().config(config).fit(&photos.snapshot().unwrap()).unwrap();

@@ -43,7 +43,7 @@ fn a_small_model_ranks_far_above_chance_and_survives_reopening() {
     let schema = Schema::new(CodeBits::B64).image_features(image.width()).text_features(text.width());
     let photos = database.create_collection("photos", schema).unwrap();
 
-    let mut config = TrainConfig::new(CodeBits::B64);
+    let mut config = TrainConfig { bits: CodeBits::B64, ..TrainConfig::default() };
     config.hidden = 256;
     config.epochs = 4;
     config.negatives = 1024;

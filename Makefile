@@ -6,7 +6,7 @@ CARGO := cargo
 FLAGS := --release --locked
 DEMO  := demo-output
 
-# The photo data sets carry no licence to redistribute: tests read them when they are at hand.
+# The photo data sets carry no license to redistribute: tests read them when they are at hand.
 ifneq ($(wildcard ../shared/data/README.md),)
 export TWINBIT_DATA ?= $(abspath ../shared/data)
 endif

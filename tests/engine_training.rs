@@ -50,7 +50,7 @@ fn new_collection() -> (tempfile::TempDir, Collection) {
 
 /// Ids and distances of all records for a text, as the model and a plain loop find them.
 fn expected(collection: &Collection, model: &Model, text: &str) -> Vec<(u64, u32)> {
-    let featurizer = model.text_featuriser().unwrap();
+    let featurizer = model.text_featurizer().unwrap();
     let mut row = vec![0.0; featurizer.width()];
     featurizer.encode(text, &mut row).unwrap();
     let query = model.encode(Modality::Text, &row).unwrap().as_codes().row(0);
@@ -107,8 +107,8 @@ fn installing_switches_answers_and_older_snapshots_keep_theirs() {
     assert!(matches!(other, Err(Error::ModelMismatch { reason: Mismatch::Codes { .. } })));
     assert!(snapshot.query(Modality::Text, codes()).encoded_by(second.id()).run().is_ok());
 
-    let cancelled = collection.install_with(&first, |_, _| ControlFlow::Break(()));
-    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let canceled = collection.install_with(&first, |_, _| ControlFlow::Break(()));
+    assert!(matches!(canceled, Err(Error::Canceled)));
     assert_eq!(collection.model().unwrap().unwrap().id(), second.id());
 
     let before = found(&collection, "a green thing");
@@ -250,7 +250,7 @@ fn training_is_the_same_for_a_seed_and_stops_when_told() {
     fill(&collection, 64);
     assert_eq!(trained(&collection, 7).id(), trained(&collection, 7).id());
     let trainer = collection.trainer().config(quick()).on_epoch(|_| ControlFlow::Break(()));
-    assert!(matches!(trainer.fit(&collection.snapshot().unwrap()), Err(Error::Cancelled)));
+    assert!(matches!(trainer.fit(&collection.snapshot().unwrap()), Err(Error::Canceled)));
     let labels = Labels::from_sets([[1_u32]]).unwrap();
     let mislabeled = collection.trainer().config(quick()).labels(labels);
     assert!(matches!(mislabeled.fit(&collection.snapshot().unwrap()), Err(Error::Rows { .. })));

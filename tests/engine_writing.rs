@@ -127,14 +127,14 @@ fn a_second_process_reads_but_does_not_write() {
 }
 
 #[test]
-fn a_query_ends_at_its_deadline_or_when_cancelled() {
+fn a_query_ends_at_its_deadline_or_when_canceled() {
     let (_folder, collection) = new_collection();
     collection.put(record("a", 1)).unwrap();
     let query = collection.snapshot().unwrap().query(Modality::Text, Input::code([0, 0]));
     let late = query.clone().deadline(Duration::ZERO).run();
     assert!(matches!(late, Err(Error::DeadlineExceeded { milliseconds: 0 })));
     let flag = Arc::new(AtomicBool::new(true));
-    assert!(matches!(query.clone().cancel(flag.clone()).run(), Err(Error::Cancelled)));
+    assert!(matches!(query.clone().cancel(flag.clone()).run(), Err(Error::Canceled)));
     flag.store(false, Ordering::Relaxed);
     assert_eq!(query.cancel(flag).deadline(Duration::from_secs(60)).run().unwrap().len(), 1);
 }

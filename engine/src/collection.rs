@@ -169,7 +169,7 @@ impl Collection {
     }
 
     /// [`install`](Self::install) that tells how many rows are done out of how many, and ends with
-    /// [`Error::Cancelled`] and nothing changed when told to break.
+    /// [`Error::Canceled`] and nothing changed when told to break.
     ///
     /// # Errors
     /// As [`install`](Self::install).

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use half::f16;
 use rayon::prelude::*;
-use twinbit_hashing::{DecodeLimits, Picture, TextFeaturiser};
+use twinbit_hashing::{DecodeLimits, Picture, TextFeaturizer};
 use twinbit_kernels::CodesBuf;
 use twinbit_storage::{FieldId, NewRecord, TextInput};
 
@@ -364,12 +364,12 @@ pub(crate) fn encode_rows(model: &Model, modality: Modality, rows: &[&Kept<'_>])
     values
         .par_chunks_mut(width)
         .zip(rows)
-        .try_for_each(|(out, kept)| write_row(kept, model.text_featuriser(), out))?;
+        .try_for_each(|(out, kept)| write_row(kept, model.text_featurizer(), out))?;
     Ok(model.encode(modality, &values)?)
 }
 
 /// The values that a network reads, from an input as it is kept.
-pub(crate) fn write_row(kept: &Kept<'_>, featurizer: Option<&TextFeaturiser>, out: &mut [f32]) -> Result<()> {
+pub(crate) fn write_row(kept: &Kept<'_>, featurizer: Option<&TextFeaturizer>, out: &mut [f32]) -> Result<()> {
     match (kept, featurizer) {
         (Kept::Features(values), _) => {
             for (out, value) in out.iter_mut().zip(values.iter()) {

@@ -375,9 +375,9 @@ pub enum Error {
         /// The time allowed.
         milliseconds: u64,
     },
-    /// The caller cancelled the work.
-    #[error("cancelled; nothing was changed")]
-    Cancelled,
+    /// The caller canceled the work.
+    #[error("canceled; nothing was changed")]
+    Canceled,
     /// CUDA was asked for and cannot be used.
     #[error("CUDA cannot be used: {reason}")]
     NoCuda {
@@ -496,7 +496,7 @@ impl From<twinbit_storage::Error> for Error {
             Storage::Exists { what: "collection", name } => Self::Exists { name },
             Storage::NotFound { what: "collection", name } => Self::NotFound { name },
             Storage::Poisoned { reason } => Self::Poisoned { reason },
-            Storage::Cancelled => Self::Cancelled,
+            Storage::Canceled => Self::Canceled,
             Storage::Encoder { source } => match source.downcast::<Self>() {
                 Ok(ours) => *ours,
                 Err(source) => Self::Storage(Storage::Encoder { source }),

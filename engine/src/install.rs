@@ -68,14 +68,14 @@ pub(crate) fn check_fit(schema: &Schema, model: &Model) -> Result<()> {
         let (expected, got) = (expected.to_owned(), got.to_owned());
         mismatch(Mismatch::Featurizer { modality, expected, got })
     };
-    if spec.image_featuriser != schema.image_featurizer() {
-        return featurizer(Modality::Image, schema.image_featurizer(), &spec.image_featuriser);
+    if spec.image_featurizer != schema.image_featurizer() {
+        return featurizer(Modality::Image, schema.image_featurizer(), &spec.image_featurizer);
     }
     let expected = match schema.text_kind() {
         TextKind::Text(encoding) => encoding.name(),
         TextKind::Features { .. } | TextKind::None => "none",
     };
-    let got = model.text_featuriser().map_or("none", |featurizer| featurizer.kind().name());
+    let got = model.text_featurizer().map_or("none", |featurizer| featurizer.kind().name());
     if got != expected {
         return featurizer(Modality::Text, expected, got);
     }

@@ -115,7 +115,7 @@ pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
     DecodeLimits, EpochReport, Features, HashModel as Model, Labels, LookupPoint, ModelId, ModelSpec,
-    Observer, Optimizer, Outcome, PairSource, Picture, RetrievalScores, Schedule, Scores, TextFeaturiser,
+    Observer, Optimizer, Outcome, PairSource, Picture, RetrievalScores, Schedule, Scores, TextFeaturizer,
     TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use twinbit_hashing::{PairSource, TextFeaturiser};
+use twinbit_hashing::{PairSource, TextFeaturizer};
 
 use crate::encode::{Kept, write_row};
 use crate::install::stored_input;
@@ -24,7 +24,7 @@ pub(crate) struct StoredPairs<'a> {
     texts: Vec<Row>,
     /// Where the texts of each image lie in `texts`.
     texts_of: Vec<Range<usize>>,
-    featurizer: Option<TextFeaturiser>,
+    featurizer: Option<TextFeaturizer>,
 }
 
 impl<'a> StoredPairs<'a> {
@@ -63,7 +63,7 @@ impl<'a> StoredPairs<'a> {
         Ok(pairs)
     }
 
-    pub(crate) fn with_featurizer(self, featurizer: TextFeaturiser) -> Self {
+    pub(crate) fn with_featurizer(self, featurizer: TextFeaturizer) -> Self {
         Self { featurizer: Some(featurizer), ..self }
     }
 

@@ -157,7 +157,7 @@ impl Query {
         self
     }
 
-    /// Ends with [`Error::Cancelled`] soon after another thread has set `flag`.
+    /// Ends with [`Error::Canceled`] soon after another thread has set `flag`.
     pub fn cancel(mut self, flag: Arc<AtomicBool>) -> Self {
         self.cancel = Some(flag);
         self
@@ -357,12 +357,12 @@ impl Query {
     fn stopped(&self, error: Error) -> Error {
         match (error, self.deadline) {
             (Error::Kernels(twinbit_kernels::Error::Stopped), deadline) => {
-                let cancelled = self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
+                let canceled = self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
                 match deadline {
-                    Some(deadline) if !cancelled => Error::DeadlineExceeded {
+                    Some(deadline) if !canceled => Error::DeadlineExceeded {
                         milliseconds: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
                     },
-                    _ => Error::Cancelled,
+                    _ => Error::Canceled,
                 }
             }
             (error, _) => error,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use twinbit_hashing::{EpochReport, Labels, Observer, PairSource, TextFeaturiser, TrainConfig};
+use twinbit_hashing::{EpochReport, Labels, Observer, PairSource, TextFeaturizer, TrainConfig};
 
 use crate::collection::Collection;
 use crate::pairs::StoredPairs;
@@ -114,7 +114,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`Error::InputsNotKept`] when there is nothing to train on by design, and what the trainer
-    /// says: too few pairs, settings out of range, cancelled.
+    /// says: too few pairs, settings out of range, canceled.
     pub fn fit(self, snapshot: &Snapshot) -> Result<Outcome> {
         let schema = std::sync::Arc::clone(snapshot.shared_schema());
         self.trainable(&schema)?;
@@ -169,11 +169,11 @@ impl<'a> Trainer<'a> {
         mut self,
         schema: &Schema,
         source: &dyn PairSource,
-        text: Option<TextFeaturiser>,
+        text: Option<TextFeaturizer>,
     ) -> Result<Outcome> {
         self.config.bits = schema.bits();
         let mut trainer =
-            twinbit_hashing::Trainer::new(self.config).featurisers(schema.image_featurizer(), text);
+            twinbit_hashing::Trainer::new(self.config).featurizers(schema.image_featurizer(), text);
         if let Some(labels) = &self.labels {
             if labels.rows() != source.pairs() {
                 return Err(Error::Rows {
@@ -197,7 +197,7 @@ impl<'a> Trainer<'a> {
                 Ok(error) => Err(*error),
                 Err(source) => Err(twinbit_hashing::Error::Source { modality, source }.into()),
             },
-            Err(twinbit_hashing::Error::Cancelled) => Err(Error::Cancelled),
+            Err(twinbit_hashing::Error::Canceled) => Err(Error::Canceled),
             other => Ok(other?),
         }
     }
@@ -212,12 +212,12 @@ impl<F: FnMut(&EpochReport) -> ControlFlow<()>> Observer for EveryEpoch<F> {
 }
 
 /// Fits the text encoder of a collection on the texts it is to learn from.
-fn fit_text(encoding: TextEncoding, texts: &[String]) -> Result<TextFeaturiser> {
+fn fit_text(encoding: TextEncoding, texts: &[String]) -> Result<TextFeaturizer> {
     let kind = match encoding {
         TextEncoding::Ngram => twinbit_hashing::TextKind::Ngram,
         TextEncoding::Bow => twinbit_hashing::TextKind::Bow,
     };
-    Ok(TextFeaturiser::fit(kind, TextFeaturiser::DEFAULT_WIDTH, texts)?)
+    Ok(TextFeaturizer::fit(kind, TextFeaturizer::DEFAULT_WIDTH, texts)?)
 }
 
 /// Ids of the pairs that training uses, in its order.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | metadata `twinbit` | JSON: `version`, `spec` |
 //! | `image.layers.I.weight`, `.bias`, `text.layers.I...` | float16, weights (outputs, inputs) |
-//! | `text_featuriser` | optional, bytes: the fitted text featurizer |
+//! | `text_featurizer` | optional, bytes: the fitted text featurizer |
 //!
 //! Nothing else may be in it. Files are read with suspicion: the header's length is bounded, shapes
 //! follow from the bounded specification, and every number must be finite.
@@ -20,14 +20,14 @@ use crate::Error;
 use crate::id::ModelId;
 use crate::net::{Layer, parameter_name};
 use crate::spec::ModelSpec;
-use crate::text::TextFeaturiser;
+use crate::text::TextFeaturizer;
 
 /// Version of the layout. It stays 0, without an upgrade path, until twinbit 0.1.
 const VERSION: u32 = 0;
 /// Key of our metadata.
 const METADATA: &str = "twinbit";
 /// Name of the text featurizer's bytes.
-const TEXT_FEATURISER: &str = "text_featuriser";
+const TEXT_FEATURIZER: &str = "text_featurizer";
 /// Longest header accepted; a model's own is some kilobytes.
 const MAX_HEADER: u64 = 1 << 20;
 
@@ -35,7 +35,7 @@ const MAX_HEADER: u64 = 1 << 20;
 pub(crate) struct Contents {
     pub(crate) spec: ModelSpec,
     pub(crate) networks: [Vec<Layer<f16>>; 2],
-    pub(crate) text_featuriser: Option<TextFeaturiser>,
+    pub(crate) text_featurizer: Option<TextFeaturizer>,
 }
 
 #[derive(Deserialize)]
@@ -69,9 +69,9 @@ pub(crate) fn write(contents: &Contents) -> Vec<u8> {
             tensor(name(1), "F16", &shape[..1], &half_bytes(&layer.bias));
         }
     }
-    if let Some(featuriser) = &contents.text_featuriser {
-        let bytes = featuriser.to_bytes();
-        tensor(TEXT_FEATURISER.into(), "U8", &[bytes.len()], &bytes);
+    if let Some(featurizer) = &contents.text_featurizer {
+        let bytes = featurizer.to_bytes();
+        tensor(TEXT_FEATURIZER.into(), "U8", &[bytes.len()], &bytes);
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -109,10 +109,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Error> {
             expected += 2;
         }
     }
-    let text_featuriser = match tensors.tensor(TEXT_FEATURISER) {
+    let text_featurizer = match tensors.tensor(TEXT_FEATURIZER) {
         Ok(view) if view.dtype() == Dtype::U8 => {
             expected += 1;
-            Some(read_featuriser(view.data(), &spec)?)
+            Some(read_featurizer(view.data(), &spec)?)
         }
         Ok(_) => return Err(malformed("its text featurizer is not made of bytes")),
         Err(_) => None,
@@ -120,7 +120,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Error> {
     if tensors.len() != expected {
         return Err(malformed("it holds tensors that its specification does not know"));
     }
-    Ok(Contents { spec, networks, text_featuriser })
+    Ok(Contents { spec, networks, text_featurizer })
 }
 
 /// The id of a model: SHA-256 over the specification, every tensor's name and bytes, and the text
@@ -138,8 +138,8 @@ pub(crate) fn content_id(contents: &Contents) -> ModelId {
             part(&half_bytes(values));
         }
     }
-    if let Some(featuriser) = &contents.text_featuriser {
-        part(&featuriser.to_bytes());
+    if let Some(featurizer) = &contents.text_featurizer {
+        part(&featurizer.to_bytes());
     }
     let mut id = [0; 16];
     id.iter_mut().zip(hash.finalize().iter()).for_each(|(id, digest)| *id = *digest);
@@ -159,12 +159,12 @@ fn read_spec(json: &str) -> Result<ModelSpec, Error> {
     }
 }
 
-fn read_featuriser(bytes: &[u8], spec: &ModelSpec) -> Result<TextFeaturiser, Error> {
-    let featuriser = TextFeaturiser::from_bytes(bytes)?;
-    if featuriser.id() != spec.text_featuriser || featuriser.width() != spec.text_width {
+fn read_featurizer(bytes: &[u8], spec: &ModelSpec) -> Result<TextFeaturizer, Error> {
+    let featurizer = TextFeaturizer::from_bytes(bytes)?;
+    if featurizer.id() != spec.text_featurizer || featurizer.width() != spec.text_width {
         return Err(malformed("its text featurizer is not the one its specification names"));
     }
-    Ok(featuriser)
+    Ok(featurizer)
 }
 
 fn half_values(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f16>, Error> {
@@ -195,8 +195,8 @@ fn metadata(spec: &ModelSpec) -> String {
         "hidden": spec.hidden,
         "image_layers": spec.image_layers,
         "text_layers": spec.text_layers,
-        "image_featuriser": spec.image_featuriser,
-        "text_featuriser": spec.text_featuriser,
+        "image_featurizer": spec.image_featurizer,
+        "text_featurizer": spec.text_featurizer,
     });
     json!({ "version": VERSION, "spec": spec }).to_string()
 }
@@ -218,8 +218,8 @@ mod tests {
             hidden: 4,
             image_layers: 2,
             text_layers: 1,
-            image_featuriser: "efficientnet-lite0".into(),
-            text_featuriser: "none".into(),
+            image_featurizer: "efficientnet-lite0".into(),
+            text_featurizer: "none".into(),
         };
         let networks = Modality::ALL.map(|modality| {
             let layer = |(outputs, inputs)| Layer {
@@ -230,7 +230,7 @@ mod tests {
             };
             spec.shapes(modality).into_iter().map(layer).collect()
         });
-        Contents { spec, networks, text_featuriser: None }
+        Contents { spec, networks, text_featurizer: None }
     }
 
     /// The file with its header changed.
@@ -269,7 +269,7 @@ mod tests {
         other.networks[1][0].bias[0] = f16::ZERO;
         assert_ne!(content_id(&other), id);
         let mut other = contents();
-        other.spec.image_featuriser = "none".into();
+        other.spec.image_featurizer = "none".into();
         assert_ne!(content_id(&other), id);
     }
 

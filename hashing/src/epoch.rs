@@ -57,7 +57,7 @@ impl EpochRun<'_> {
             times.push(begin.elapsed().as_secs_f64() * 1e3);
             let steps_in_all = steps * config.epochs as usize;
             if observer.on_step(step + 1, steps_in_all, loss).is_break() {
-                return Err(Error::Cancelled);
+                return Err(Error::Canceled);
             }
         }
         times.sort_unstable_by(f64::total_cmp);

@@ -77,8 +77,8 @@ pub enum Error {
         step: usize,
     },
     /// The observer asked to stop.
-    #[error("training was cancelled; nothing was kept")]
-    Cancelled,
+    #[error("training was canceled; nothing was kept")]
+    Canceled,
     /// The source of the training pairs failed.
     #[error("reading {modality} features of the training pairs failed; see the cause")]
     Source {

@@ -66,5 +66,5 @@ pub use report::{EpochReport, Observer, Outcome, Scores};
 pub use source::{Features, PairSource};
 pub use spec::ModelSpec;
 pub use step::{Batch, Differentiation, Keys, Losses, Pass, StepSettings, TrainingState};
-pub use text::{TextFeaturiser, TextKind};
+pub use text::{TextFeaturizer, TextKind};
 pub use trainer::Trainer;

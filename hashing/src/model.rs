@@ -14,7 +14,7 @@ use crate::in_place::read;
 use crate::net::{Layer, Network, parameter_name};
 use crate::source::rows as rows_of;
 use crate::spec::ModelSpec;
-use crate::text::TextFeaturiser;
+use crate::text::TextFeaturizer;
 
 /// Two trained networks: immutable, cheap to clone, usable from any thread.
 ///
@@ -36,10 +36,10 @@ impl HashModel {
     pub(crate) fn new(
         spec: ModelSpec,
         [image, text]: [&Network<f32>; 2],
-        text_featuriser: Option<TextFeaturiser>,
+        text_featurizer: Option<TextFeaturizer>,
     ) -> Result<Self, Error> {
         let networks = [round(image, Modality::Image)?, round(text, Modality::Text)?];
-        Self::assemble(Contents { spec, networks, text_featuriser })
+        Self::assemble(Contents { spec, networks, text_featurizer })
     }
 
     /// Reads a model file.
@@ -68,8 +68,8 @@ impl HashModel {
     }
 
     /// The fitted text featurizer that the model was trained with, when text goes in as text.
-    pub fn text_featuriser(&self) -> Option<&TextFeaturiser> {
-        self.inner.contents.text_featuriser.as_ref()
+    pub fn text_featurizer(&self) -> Option<&TextFeaturizer> {
+        self.inner.contents.text_featurizer.as_ref()
     }
 
     /// The codes of feature rows: sgn(h), with sgn(0) = +1 (eq. 1).
@@ -150,8 +150,8 @@ mod tests {
             hidden: 40,
             image_layers: 3,
             text_layers: 1,
-            image_featuriser: "none".into(),
-            text_featuriser: "none".into(),
+            image_featurizer: "none".into(),
+            text_featurizer: "none".into(),
         }
     }
 

@@ -40,7 +40,7 @@ pub struct EpochReport {
 }
 
 /// Watches training, and may stop it: a `Break` from either call ends it with
-/// [`Error::Cancelled`](crate::Error::Cancelled) and nothing is kept.
+/// [`Error::Canceled`](crate::Error::Canceled) and nothing is kept.
 pub trait Observer {
     /// After each step: `step` of `steps` in all epochs together, counted from 1, and its loss.
     fn on_step(&mut self, step: usize, steps: usize, loss: f64) -> ControlFlow<()> {

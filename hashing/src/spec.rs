@@ -13,7 +13,7 @@ pub(crate) const MAX_LAYERS: usize = 16;
 pub(crate) const MAX_WIDTH: usize = 1 << 20;
 
 /// Featurizer id of a side whose features come in ready.
-pub(crate) const NO_FEATURISER: &str = "none";
+pub(crate) const NO_FEATURIZER: &str = "none";
 
 /// Shapes of the two networks and the featurizers whose outputs they take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ pub struct ModelSpec {
     /// Linear layers of the text network.
     pub text_layers: usize,
     /// Id of the image featurizer; `none` when features come in.
-    pub image_featuriser: String,
+    pub image_featurizer: String,
     /// Id of the text featurizer; `none` when features come in.
-    pub text_featuriser: String,
+    pub text_featurizer: String,
 }
 
 impl ModelSpec {
@@ -56,10 +56,10 @@ impl ModelSpec {
     }
 
     /// Id of that side's featurizer.
-    pub fn featuriser(&self, modality: Modality) -> &str {
+    pub fn featurizer(&self, modality: Modality) -> &str {
         match modality {
-            Modality::Image => &self.image_featuriser,
-            Modality::Text => &self.text_featuriser,
+            Modality::Image => &self.image_featurizer,
+            Modality::Text => &self.text_featurizer,
         }
     }
 

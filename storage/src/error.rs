@@ -226,8 +226,8 @@ pub enum Error {
         source: BoxedError,
     },
     /// A progress callback asked to stop; nothing was changed.
-    #[error("cancelled; nothing was changed")]
-    Cancelled,
+    #[error("canceled; nothing was changed")]
+    Canceled,
     /// Another install on the collection is running.
     #[error("a model is being installed in collection \"{collection}\"; wait until it is done")]
     InstallBusy {

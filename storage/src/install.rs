@@ -139,7 +139,7 @@ impl Job<'_> {
                 });
             }
             if progress(self.done_rows, all_rows).is_break() {
-                return Err(Error::Cancelled);
+                return Err(Error::Canceled);
             }
             let codes = encode(part).map_err(|source| Error::Encoder { source })?;
             for (modality, codes) in Modality::ALL.into_iter().zip(&codes) {
@@ -159,7 +159,7 @@ impl Job<'_> {
             encoded += 1;
         }
         if progress(self.done_rows, all_rows.max(self.done_rows)).is_break() {
-            return Err(Error::Cancelled);
+            return Err(Error::Canceled);
         }
         Ok(encoded)
     }

@@ -228,7 +228,7 @@ impl Run<'_, '_> {
             }
         }
         // The reader always says how it ended, unless it panicked, which is passed on to the caller.
-        Err(Error::Cancelled)
+        Err(Error::Canceled)
     }
 
     /// Commits what was written together with the place the source was read to; `None` is its end.

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::featuriser::TextFeaturiser;
+use super::featurizer::TextFeaturizer;
 use super::kind::TextKind;
 use super::vocabulary::Term;
 use crate::Error;
@@ -65,7 +65,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, Error> {
     };
     let width = reader.number()? as usize;
     let (words, trigrams) = (reader.number()? as usize, reader.number()? as usize);
-    if width > TextFeaturiser::MOST_WIDTH || words.saturating_add(trigrams) > width || words == 0 {
+    if width > TextFeaturizer::MOST_WIDTH || words.saturating_add(trigrams) > width || words == 0 {
         return Err(invalid(format!("{words} words and {trigrams} trigrams do not fit a width of {width}")));
     }
     if kind == TextKind::Bow && trigrams > 0 {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        TextFeaturiser::fit(TextKind::Ngram, 24, ["two dogs", "a cat"]).unwrap().to_bytes()
+        TextFeaturizer::fit(TextKind::Ngram, 24, ["two dogs", "a cat"]).unwrap().to_bytes()
     }
 
     #[test]
@@ -156,9 +156,9 @@ mod tests {
             for change in [1, 0x80, 0xff] {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= change;
-                if let Ok(featuriser) = TextFeaturiser::from_bytes(&bytes) {
-                    let mut features = vec![0.0; featuriser.width()];
-                    featuriser.encode("two cats", &mut features).unwrap();
+                if let Ok(featurizer) = TextFeaturizer::from_bytes(&bytes) {
+                    let mut features = vec![0.0; featurizer.width()];
+                    featurizer.encode("two cats", &mut features).unwrap();
                     assert!(features.iter().all(|feature| feature.is_finite()));
                 }
             }

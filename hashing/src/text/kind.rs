@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// What a [`TextFeaturiser`](crate::TextFeaturiser) counts in a text.
+/// What a [`TextFeaturizer`](crate::TextFeaturizer) counts in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TextKind {

@@ -1,10 +1,10 @@
 //! Texts: turning them into features without a pretrained network.
 
-mod featuriser;
+mod featurizer;
 mod file;
 mod kind;
 mod vocabulary;
 mod words;
 
-pub use featuriser::TextFeaturiser;
+pub use featurizer::TextFeaturizer;
 pub use kind::TextKind;

@@ -113,7 +113,7 @@ fn a_model_can_come_back_while_a_view_uses_its_first_files() {
 }
 
 #[test]
-fn a_failed_or_cancelled_install_leaves_the_old_model() {
+fn a_failed_or_canceled_install_leaves_the_old_model() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
@@ -122,14 +122,14 @@ fn a_failed_or_cancelled_install_leaves_the_old_model() {
     let before = files(folder.path());
     let failed = store.install_model(id, B, b"b", &mut |_| Err("no".into()), &mut go_on);
     assert!(matches!(failed, Err(Error::Encoder { .. })));
-    let cancelled = store.install_model(id, B, b"b", &mut encode(B), &mut |done, all| match done {
+    let canceled = store.install_model(id, B, b"b", &mut encode(B), &mut |done, all| match done {
         0 => ControlFlow::Continue(()),
         _ => {
             assert_eq!((done, all), (50, 50));
             ControlFlow::Break(())
         }
     });
-    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert!(matches!(canceled, Err(Error::Canceled)));
     let short = store.install_model(
         id,
         B,

@@ -258,7 +258,7 @@ fn settings(outcome: &Outcome) -> Vec<Setting> {
     vec![
         setting("Method", "UCCH, no labels".to_owned()),
         setting("Bits of a code", BITS.bits().to_string()),
-        setting("Picture features", format!("{}, {} values", spec.image_featuriser, spec.image_width)),
+        setting("Picture features", format!("{}, {} values", spec.image_featurizer, spec.image_width)),
         setting("Text features", format!("words and n-grams, {} values", spec.text_width)),
         setting(
             "Hidden width, layers",

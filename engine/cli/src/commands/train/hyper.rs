@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 #[derive(Args)]
 #[command(next_help_heading = "Hyper-parameters")]
 pub struct Hyper {
-    /// Settings to start from: default, or paper (hidden width 8192)
+    /// Settings to start from
     #[arg(long, value_enum, default_value_t = Preset::Default)]
     preset: Preset,
     /// Bits of a code; must be those of the collection
@@ -71,8 +71,12 @@ pub struct Hyper {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Preset {
+    /// The published settings, but a hidden width of 1024
     Default,
+    /// The published settings: hidden width 8192
     Paper,
+    /// For photos with captions
+    Captions,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -103,6 +107,7 @@ impl Hyper {
         let mut config = match self.preset {
             Preset::Default => TrainConfig { bits, ..TrainConfig::default() },
             Preset::Paper => TrainConfig::paper(bits),
+            Preset::Captions => TrainConfig::captions(bits),
         };
         put(&mut config.hidden, self.hidden);
         if let Some(&[image, text]) = self.layers.as_deref() {

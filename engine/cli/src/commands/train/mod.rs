@@ -47,6 +47,10 @@ pub struct Arguments {
     /// Writes the model to this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Pairs held out to choose the epoch by when there are no labels; 0 keeps the last epoch
+    /// [default: a tenth, at most 2000, of 4000 pairs or more]
+    #[arg(long, value_name = "N", conflicts_with = "label")]
+    held_out: Option<usize>,
     /// Leaves the collection's model as it is
     #[arg(long)]
     no_install: bool,
@@ -82,7 +86,10 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let config = arguments.hyper.config(collection.schema()?.bits())?;
     let trouble = Trouble::default();
     let watch = Watch::new(session, config.epochs, &trouble);
-    let trainer = collection.trainer().config(config).observer(watch);
+    let mut trainer = collection.trainer().config(config).observer(watch);
+    if let Some(pairs) = arguments.held_out {
+        trainer = trainer.held_out(pairs);
+    }
     let (outcome, test) = match (&arguments.image, &arguments.text) {
         (Some(image), Some(text)) => {
             let arrays = Arrays::open(image, text, &arguments.split)?;

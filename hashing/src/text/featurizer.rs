@@ -31,7 +31,7 @@ use crate::Error;
 /// Term frequencies are damped by their square root, which, unlike the usual logarithm, is exactly
 /// rounded on every machine. Cloning is cheap; clones share the vocabulary.
 #[derive(Clone)]
-pub struct TextFeaturiser {
+pub struct TextFeaturizer {
     fitted: Arc<Fitted>,
 }
 
@@ -48,13 +48,13 @@ struct Fitted {
     bytes: Vec<u8>,
 }
 
-impl std::fmt::Debug for TextFeaturiser {
+impl std::fmt::Debug for TextFeaturizer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("TextFeaturiser").field(&self.id()).finish()
+        formatter.debug_tuple("TextFeaturizer").field(&self.id()).finish()
     }
 }
 
-impl TextFeaturiser {
+impl TextFeaturizer {
     /// A width that suits thousands to millions of short texts.
     pub const DEFAULT_WIDTH: usize = 2048;
     /// The largest width accepted.
@@ -178,33 +178,33 @@ mod tests {
 
     const TEXTS: [&str; 4] = ["A black dog runs", "two dogs play in snow", "a red car", "snow on a red roof"];
 
-    fn features(featuriser: &TextFeaturiser, text: &str) -> Vec<f32> {
-        let mut features = vec![f32::NAN; featuriser.width()];
-        featuriser.encode(text, &mut features).unwrap();
+    fn features(featurizer: &TextFeaturizer, text: &str) -> Vec<f32> {
+        let mut features = vec![f32::NAN; featurizer.width()];
+        featurizer.encode(text, &mut features).unwrap();
         features
     }
 
-    fn cosine(featuriser: &TextFeaturiser, a: &str, b: &str) -> f32 {
-        features(featuriser, a).iter().zip(features(featuriser, b)).map(|(a, b)| a * b).sum()
+    fn cosine(featurizer: &TextFeaturizer, a: &str, b: &str) -> f32 {
+        features(featurizer, a).iter().zip(features(featurizer, b)).map(|(a, b)| a * b).sum()
     }
 
     #[test]
     fn features_have_unit_length_and_ignore_case_and_order() {
-        let fitted = TextFeaturiser::fit(TextKind::Bow, 64, TEXTS).unwrap();
+        let fitted = TextFeaturizer::fit(TextKind::Bow, 64, TEXTS).unwrap();
         assert!((cosine(&fitted, "black dog", "DOG, black!") - 1.0).abs() < 1e-6);
         assert_eq!(cosine(&fitted, "black dog", "red car"), 0.0);
     }
 
     #[test]
     fn rare_words_weigh_more_than_frequent_ones() {
-        let fitted = TextFeaturiser::fit(TextKind::Bow, 64, TEXTS).unwrap();
+        let fitted = TextFeaturizer::fit(TextKind::Bow, 64, TEXTS).unwrap();
         assert!(cosine(&fitted, "a roof", "roof") > cosine(&fitted, "a roof", "a"));
     }
 
     #[test]
     fn trigrams_find_what_is_misspelled_or_inflected() {
-        let words = TextFeaturiser::fit(TextKind::Bow, 128, TEXTS).unwrap();
-        let trigrams = TextFeaturiser::fit(TextKind::Ngram, 128, TEXTS).unwrap();
+        let words = TextFeaturizer::fit(TextKind::Bow, 128, TEXTS).unwrap();
+        let trigrams = TextFeaturizer::fit(TextKind::Ngram, 128, TEXTS).unwrap();
         for query in ["blakc", "playing", "cars"] {
             assert!(features(&words, query).iter().all(|feature| *feature == 0.0));
             assert!(features(&trigrams, query).iter().any(|feature| *feature > 0.0));
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn texts_without_known_terms_are_all_zeros() {
-        let fitted = TextFeaturiser::fit(TextKind::Ngram, 64, TEXTS).unwrap();
+        let fitted = TextFeaturizer::fit(TextKind::Ngram, 64, TEXTS).unwrap();
         assert_eq!(features(&fitted, "?! \u{1F600}"), [0.0; 64]);
         assert_eq!(features(&fitted, ""), [0.0; 64]);
     }
@@ -222,17 +222,17 @@ mod tests {
     #[test]
     fn the_order_of_the_texts_does_not_matter() {
         let backwards = TEXTS.iter().rev();
-        let a = TextFeaturiser::fit(TextKind::Ngram, 40, TEXTS).unwrap();
-        let b = TextFeaturiser::fit(TextKind::Ngram, 40, backwards).unwrap();
+        let a = TextFeaturizer::fit(TextKind::Ngram, 40, TEXTS).unwrap();
+        let b = TextFeaturizer::fit(TextKind::Ngram, 40, backwards).unwrap();
         assert_eq!(a.id(), b.id());
         assert!(a.id().starts_with("ngram-40-"));
     }
 
     #[test]
-    fn bytes_give_the_same_featuriser_back() {
+    fn bytes_give_the_same_featurizer_back() {
         for kind in TextKind::ALL {
-            let fitted = TextFeaturiser::fit(kind, 50, TEXTS).unwrap();
-            let read = TextFeaturiser::from_bytes(&fitted.to_bytes()).unwrap();
+            let fitted = TextFeaturizer::fit(kind, 50, TEXTS).unwrap();
+            let read = TextFeaturizer::from_bytes(&fitted.to_bytes()).unwrap();
             assert_eq!((read.id(), read.kind(), read.width()), (fitted.id(), kind, 50));
             assert_eq!(features(&read, TEXTS[3]), features(&fitted, TEXTS[3]));
         }
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn impossible_widths_texts_and_buffers_are_refused() {
-        let fit = |width, texts: &[&str]| TextFeaturiser::fit(TextKind::Bow, width, texts);
+        let fit = |width, texts: &[&str]| TextFeaturizer::fit(TextKind::Bow, width, texts);
         assert!(matches!(fit(0, &TEXTS), Err(Error::TextWidth { width: 0, .. })));
         assert!(matches!(fit(1 << 17, &TEXTS), Err(Error::TextWidth { .. })));
         assert!(matches!(fit(8, &["...", ""]), Err(Error::NoWords)));

@@ -26,7 +26,7 @@ check: setup
 	$(CARGO) test $(FLAGS) --workspace --test structure
 
 bench: setup
-	$(CARGO) bench --locked -p twinbit-bench
+	$(CARGO) bench --locked --workspace --bench scan --bench train_step
 
 install: setup
 	$(CARGO) install --locked --path engine/cli

@@ -165,6 +165,36 @@ fn collections_are_named_renamed_and_dropped() {
 }
 
 #[test]
+fn deleting_by_a_filter_leaves_what_the_transaction_wrote() {
+    let (_folder, collection) = new_collection();
+    for (id, number) in [("a", 1), ("b", 1), ("c", 1), ("d", 1)] {
+        collection.put(record(id, number)).unwrap();
+    }
+    let ones = || twinbit::field("n").eq(1);
+    let mut writer = collection.writer().unwrap();
+    writer.delete("a").unwrap();
+    writer.put(record("a", 2)).unwrap();
+    writer.put(record("b", 3)).unwrap();
+    assert_eq!(writer.delete_where(ones()).unwrap(), 2);
+    writer.put(record("c", 4)).unwrap();
+    assert_eq!(writer.delete_where(ones()).unwrap(), 0);
+    writer.commit().unwrap();
+    assert!(collection.get("d").unwrap().is_none());
+    for (id, number) in [("a", 2), ("b", 3), ("c", 4)] {
+        let entry = collection.get(id).unwrap().expect("the transaction wrote it");
+        assert_eq!(entry.fields().get("n"), Some(&Value::I64(number)), "{id}");
+    }
+}
+
+#[test]
+fn a_name_and_a_schema_are_checked_without_a_database() {
+    assert!(Database::check_collection("rows", &schema()).is_ok());
+    assert!(matches!(Database::check_collection("a/b", &schema()), Err(Error::Name { .. })));
+    let wrong = schema().field("n", Field::str());
+    assert!(matches!(Database::check_collection("rows", &wrong), Err(Error::FieldName { .. })));
+}
+
+#[test]
 fn fields_may_be_added_later() {
     let (_folder, collection) = new_collection();
     collection.put(record("a", 1)).unwrap();

@@ -291,6 +291,21 @@ fn skipped_items_are_listed_with_the_reason() {
 }
 
 #[test]
+fn a_value_that_is_too_long_is_named_or_skipped() {
+    let bench = Bench::new(texts(IdKind::Str).field("note", Field::str()));
+    let long = "x".repeat(65_536);
+    let lines = format!(
+        "{{\"id\":\"a\",\"text\":\"one\"}}\n{{\"id\":\"b\",\"text\":\"two\",\"note\":\"{long}\"}}\n{{\"id\":\"c\",\"text\":\"three\"}}\n"
+    );
+    let path = bench.file("p.jsonl", lines);
+    let error = bench.collection.ingest(PairsSource::new(&path)).run().unwrap_err();
+    assert!(error.to_string().contains("p.jsonl line 2: field \"note\""), "{error}");
+    assert_eq!(bench.len(), 0);
+    let report = bench.collection.ingest(PairsSource::new(&path)).on_error(OnError::Skip).run().unwrap();
+    assert_eq!((report.ingested, report.skipped, bench.len()), (2, 1, 2));
+}
+
+#[test]
 fn a_value_that_is_no_number_discards_a_run_of_one_commit() {
     let bench = Bench::new(features(IdKind::Auto));
     let mut values = vec![1.0; 2_000];

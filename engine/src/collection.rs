@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::train::Trainer;
 use crate::writer::Writer;
-use crate::{Error, Field, Model, ModelId, Record, RecordId, Result, Schema, Value};
+use crate::{Error, Field, Model, Record, RecordId, Result, Schema, Value};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
 #[derive(Clone)]
@@ -60,8 +60,7 @@ impl Collection {
     /// # Errors
     /// [`Error::Corrupt`] when the model's file is damaged.
     pub fn model(&self) -> Result<Option<Model>> {
-        let model = self.view()?.info().model;
-        model.map(|id| self.database.model(ModelId::from_bytes(id.0))).transpose()
+        self.database.model(&self.view()?)
     }
 
     /// A view of what is committed now: cheap, never changes, never waits.
@@ -145,6 +144,9 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::FieldName`] when the name is taken or cannot be one.
+    ///
+    /// # Blocking
+    /// As [`install`](Self::install).
     pub fn add_field(&self, name: &str, field: Field) -> Result<()> {
         check_field_name(name)?;
         if self.shared_schema(&self.view()?)?.resolve(name).is_ok() {
@@ -164,6 +166,10 @@ impl Collection {
     /// # Errors
     /// [`Error::ModelMismatch`] says what does not fit; [`Error::InputsNotKept`] when there are
     /// records whose inputs are gone.
+    ///
+    /// # Blocking
+    /// Waits until an open [`Writer`] of this collection is over: forever, when the calling thread
+    /// is the one that holds it. Commit or drop it first.
     pub fn install(&self, model: &Model) -> Result<()> {
         self.install_with(model, |_, _| ControlFlow::Continue(()))
     }
@@ -213,8 +219,7 @@ impl Collection {
 
     /// What encodes inputs in this state of the collection.
     pub(crate) fn encoder(&self, view: &CollectionView) -> Result<Encoder> {
-        let model = view.info().model.map(|id| ModelId::from_bytes(id.0));
-        Encoder::new(&self.database, self.shared_schema(view)?, &view.info().name, model)
+        Encoder::new(&self.database, self.shared_schema(view)?, view)
     }
 
     fn gone(&self) -> Error {

@@ -1,12 +1,12 @@
 //! A database: a folder, its collections, and the threads that work on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use twinbit_hashing::ImageEncoder;
-use twinbit_storage::{CollectionId, CollectionInfo, Store, StoreOptions};
+use twinbit_storage::{CollectionConfig, CollectionId, CollectionInfo, CollectionView, Store, StoreOptions};
 
 use crate::collection::Collection;
 use crate::options::Builder;
@@ -106,15 +106,18 @@ impl Database {
     /// [`Error::Exists`], [`Error::Name`], [`Error::Schema`] and [`Error::FieldName`] for what cannot
     /// be created; [`Error::MissingFeature`] for an encoder that this build lacks.
     pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection> {
-        if name.is_empty() || name.len() > 255 || name.chars().any(|c| c.is_control() || c == '/') {
-            return Err(Error::Name { name: name.to_owned() });
-        }
-        let schema = match schema.image_kind() {
-            ImageKind::Pictures(encoding) => schema.with_image_featurizer(image_encoder(encoding)?.id()),
-            _ => schema,
-        };
-        let id = self.store().create_collection(name, schema.to_config()?)?;
+        let config = new_config(name, schema)?;
+        let id = self.store().create_collection(name, config)?;
         Ok(Collection::new(self.clone(), id, name))
+    }
+
+    /// Whether a collection of this name and schema could be created in a database without any, so
+    /// that one need not be made in vain.
+    ///
+    /// # Errors
+    /// As [`create_collection`](Self::create_collection), but for [`Error::Exists`].
+    pub fn check_collection(name: &str, schema: &Schema) -> Result<()> {
+        new_config(name, schema.clone()).map(drop)
     }
 
     /// The collection of this name.
@@ -149,6 +152,10 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::NotFound`].
+    ///
+    /// # Blocking
+    /// Waits until an open [`Writer`](crate::Writer) of the collection is over: forever, when the
+    /// calling thread is the one that holds it.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         Ok(self.store().drop_collection(name)?)
     }
@@ -157,6 +164,9 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Exists`], [`Error::Name`].
+    ///
+    /// # Blocking
+    /// As [`drop_collection`](Self::drop_collection).
     pub fn rename_collection(&self, name: &str, new_name: &str) -> Result<()> {
         Ok(self.store().rename_collection(name, new_name)?)
     }
@@ -208,12 +218,17 @@ impl Database {
         Ok(schema)
     }
 
-    /// The model of this id, read and checked once.
-    pub(crate) fn model(&self, id: ModelId) -> Result<Model> {
+    /// The model of this version of a collection, read and checked once.
+    pub(crate) fn model(&self, view: &CollectionView) -> Result<Option<Model>> {
+        let Some(id) = view.info().model.map(|id| ModelId::from_bytes(id.0)) else {
+            return Ok(None);
+        };
         if let Some(model) = lock(&self.inner.models).get(&id) {
-            return Ok(model.clone());
+            return Ok(Some(model.clone()));
         }
-        let bytes = self.store().model_bytes(twinbit_storage::ModelId(*id.as_bytes()))?;
+        let Some(bytes) = view.model_bytes()? else {
+            return Ok(None);
+        };
         let path = || self.path().join("models").join(format!("{id}.safetensors"));
         let model = Model::from_bytes(&bytes).map_err(|error| Error::Corrupt {
             path: path(),
@@ -225,12 +240,31 @@ impl Database {
             return Err(Error::Corrupt { path: path(), offset: 0, what });
         }
         self.remember_model(&model);
-        Ok(model)
+        Ok(Some(model))
     }
 
+    /// Keeps a model in memory, and forgets those that no collection has any more; where a snapshot
+    /// still needs one of them it is read again.
     pub(crate) fn remember_model(&self, model: &Model) {
-        lock(&self.inner.models).insert(model.id(), model.clone());
+        let collections = self.store().collections();
+        let used: HashSet<ModelId> =
+            collections.iter().filter_map(|info| info.model).map(|id| ModelId::from_bytes(id.0)).collect();
+        let mut models = lock(&self.inner.models);
+        models.retain(|id, _| used.contains(id));
+        models.insert(model.id(), model.clone());
     }
+}
+
+/// What storage keeps of a new collection, once its name and schema are found to be right.
+fn new_config(name: &str, schema: Schema) -> Result<CollectionConfig> {
+    if name.is_empty() || name.len() > 255 || name.chars().any(|c| c.is_control() || c == '/') {
+        return Err(Error::Name { name: name.to_owned() });
+    }
+    let schema = match schema.image_kind() {
+        ImageKind::Pictures(encoding) => schema.with_image_featurizer(image_encoder(encoding)?.id()),
+        _ => schema,
+    };
+    schema.to_config()
 }
 
 /// The encoder of this name; its weights are unpacked once.
@@ -248,4 +282,36 @@ fn efficientnet_lite0() -> Result<ImageEncoder> {
 #[cfg(not(feature = "efficientnet-lite0"))]
 fn efficientnet_lite0() -> Result<ImageEncoder> {
     Err(Error::MissingFeature { feature: "efficientnet-lite0" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CodeBits, IdKind, Input, Modality, Record, TrainConfig};
+
+    #[test]
+    fn a_replaced_model_is_forgotten_but_its_snapshots_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::builder().threads(1).open(folder.path()).unwrap();
+        let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).image_features(2).text_features(2);
+        let things = database.create_collection("things", schema).unwrap();
+        let mut writer = things.writer().unwrap();
+        let features = |id: u64| Input::features([(id % 3) as f32, (id % 5) as f32]);
+        writer.extend((0..64).map(|id| Record::new(id).image(features(id)).text(features(id)))).unwrap();
+        writer.commit().unwrap();
+        let config = TrainConfig { hidden: 4, batch: 16, negatives: 16, epochs: 1, ..TrainConfig::default() };
+        let mut snapshots = Vec::new();
+        for seed in 1..=3 {
+            let trainer = things.trainer().config(config.clone()).seed(seed);
+            let model = trainer.fit(&things.snapshot().unwrap()).unwrap().model;
+            things.install(&model).unwrap();
+            let kept: Vec<ModelId> = lock(&database.inner.models).keys().copied().collect();
+            assert_eq!(kept, [model.id()]);
+            snapshots.push(things.snapshot().unwrap());
+        }
+        for snapshot in &snapshots {
+            let found = snapshot.query(Modality::Text, features(1)).limit(3).run().unwrap();
+            assert_eq!(found.len(), 3);
+        }
+    }
 }

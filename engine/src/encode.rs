@@ -11,13 +11,13 @@ use half::f16;
 use rayon::prelude::*;
 use twinbit_hashing::{DecodeLimits, Picture, TextFeaturizer};
 use twinbit_kernels::CodesBuf;
-use twinbit_storage::{FieldId, NewRecord, TextInput};
+use twinbit_storage::{CollectionView, FieldId, NewRecord, TextInput};
 
 use crate::database::{Database, image_encoder};
 use crate::field::OF;
 use crate::{
-    Error, IdKind, ImageKind, Input, Modality, Model, ModelId, Place, Record, RecordId, Result, Schema,
-    TextKind, Value,
+    Error, IdKind, ImageKind, Input, Modality, Model, Place, Record, RecordId, Result, Schema, TextKind,
+    Value,
 };
 
 /// What encodes the inputs of one collection under one model.
@@ -81,14 +81,9 @@ impl Prepared<'_> {
 }
 
 impl Encoder {
-    pub(crate) fn new(
-        database: &Database,
-        schema: Arc<Schema>,
-        collection: &str,
-        model: Option<ModelId>,
-    ) -> Result<Self> {
-        let model = model.map(|id| database.model(id)).transpose()?;
-        Ok(Self { database: database.clone(), schema, collection: collection.into(), model })
+    pub(crate) fn new(database: &Database, schema: Arc<Schema>, view: &CollectionView) -> Result<Self> {
+        let (collection, model) = (view.info().name.as_str().into(), database.model(view)?);
+        Ok(Self { database: database.clone(), schema, collection, model })
     }
 
     pub(crate) fn schema(&self) -> &Schema {

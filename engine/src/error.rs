@@ -408,7 +408,7 @@ pub enum Error {
         reason: String,
     },
     /// Something on disk is not as it was written.
-    #[error("{} is damaged at byte {offset}: {what}; run verify, and restore it from a checkpoint", path.display())]
+    #[error("{} is damaged at byte {offset}: {what}; put a copy from a backup in its place, or run verify for the full list", path.display())]
     Corrupt {
         /// The file concerned.
         path: PathBuf,

@@ -1,6 +1,9 @@
 //! A record on its way in: an id, an image, a text, and fields.
 
-use crate::{Modality, RecordId, Value};
+use std::path::Path;
+
+use crate::source::read_picture;
+use crate::{Modality, RecordId, Result, Value};
 
 /// What stands for one modality of a record or of a query.
 ///
@@ -28,6 +31,14 @@ impl Input {
     /// The bytes of a JPEG, PNG or WebP file.
     pub fn picture(bytes: impl Into<Vec<u8>>) -> Self {
         Self::Picture(bytes.into())
+    }
+
+    /// The picture in a JPEG, PNG or WebP file of at most 64 MiB; decoding it comes later.
+    ///
+    /// # Errors
+    /// [`Error::Source`](crate::Error::Source) when the file cannot be read or is larger.
+    pub fn picture_file(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::Picture(read_picture(path.as_ref())?))
     }
 
     /// Text.

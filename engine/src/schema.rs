@@ -1,6 +1,7 @@
 //! What a collection holds: code length, id type, inputs of the two modalities, fields.
 
 use serde::{Deserialize, Serialize};
+use twinbit_storage::format::MAX_FIELDS;
 use twinbit_storage::{CollectionConfig, FieldId, InputKind};
 
 use crate::field::{Field, OF, check_field_name};
@@ -263,8 +264,8 @@ impl Schema {
                 return Err(Error::Schema { reason: "features must have at least one value" });
             }
         }
-        if self.fields.len() >= usize::from(u16::MAX) {
-            return Err(Error::Schema { reason: "there are more than 65,534 fields" });
+        if self.fields.len() > MAX_FIELDS {
+            return Err(Error::Schema { reason: "there are more than 4,096 fields" });
         }
         for (position, (name, _)) in self.fields.iter().enumerate() {
             check_field_name(name)?;
@@ -375,6 +376,9 @@ mod tests {
             let schema = features().field(name, Field::u64());
             assert!(matches!(schema.to_config(), Err(Error::FieldName { .. })), "{name}");
         }
+        let many = |count| (0..count).fold(features(), |all, n| all.field(format!("f{n}"), Field::u64()));
+        assert!(many(4096).to_config().is_ok());
+        assert!(matches!(many(4097).to_config(), Err(Error::Schema { .. })));
         let twice = features().field("a", Field::u64()).field("a", Field::str());
         assert!(matches!(twice.to_config(), Err(Error::FieldName { .. })));
     }

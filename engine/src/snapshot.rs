@@ -195,7 +195,7 @@ impl Snapshot {
 
     pub(crate) fn encoder(&self) -> Result<Encoder> {
         let database = self.collection.database();
-        Encoder::new(database, Arc::clone(&self.schema), self.name(), self.model_id())
+        Encoder::new(database, Arc::clone(&self.schema), &self.view)
     }
 
     /// Refuses a collection without codes.

@@ -48,7 +48,8 @@ pub struct Writer {
     encoder: Encoder,
     /// Records met so far, to name those without an id.
     met: u64,
-    /// Committed records that this transaction has replaced or changed.
+    /// Ids of committed records that this transaction has replaced, changed or deleted: a record that
+    /// has such an id now is the transaction's own.
     touched: HashSet<RecordId>,
 }
 
@@ -104,11 +105,11 @@ impl Writer {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn delete(&mut self, id: impl Into<RecordId>) -> Result<bool> {
-        Ok(self.transaction.delete(&id.into())?)
+        self.delete_one(id.into())
     }
 
     /// Deletes the records that a filter selects among those committed before this transaction; what
-    /// the transaction itself has replaced or changed is left alone. Says how many.
+    /// the transaction itself has written or changed is left alone. Says how many.
     ///
     /// # Errors
     /// When the filter does not fit the schema.
@@ -116,7 +117,7 @@ impl Writer {
         let snapshot = self.collection.snapshot()?;
         let mut deleted = 0;
         for id in snapshot.matching(&filter)? {
-            if !self.touched.contains(&id) && self.transaction.delete(&id)? {
+            if !self.touched.contains(&id) && self.delete_one(id)? {
                 deleted += 1;
             }
         }
@@ -176,6 +177,14 @@ impl Writer {
 
     /// Discards everything, as dropping does.
     pub fn abort(self) {}
+
+    fn delete_one(&mut self, id: RecordId) -> Result<bool> {
+        let deleted = self.transaction.delete(&id)?;
+        if deleted {
+            self.touched.insert(id);
+        }
+        Ok(deleted)
+    }
 
     fn write_one(&mut self, record: Record, existing: Existing) -> Result<RecordId> {
         let encoder = self.encoder.clone();

@@ -78,6 +78,8 @@ pub(crate) struct RowBuffer {
     pub(crate) ordinals: Vec<u64>,
     pub(crate) ids: IdColumn,
     pub(crate) present: [Bits; 2],
+    /// Which rows have a kept input: a record may have a code alone.
+    pub(crate) kept: [Bits; 2],
     pub(crate) image_features: Vec<f16>,
     pub(crate) text_features: Vec<f16>,
     pub(crate) texts: Texts,
@@ -98,6 +100,7 @@ impl RowBuffer {
                 IdKind::Str => IdColumn::Strings(Texts::default()),
             },
             present: Default::default(),
+            kept: Default::default(),
             image_features: Vec::new(),
             text_features: Vec::new(),
             texts: Texts::default(),
@@ -140,6 +143,10 @@ impl RowBuffer {
         for (column, present) in self.present.iter_mut().zip(row.present) {
             column.push(present);
         }
+        let inputs = [row.image.is_some(), row.text.is_some() || row.text_features.is_some()];
+        for (column, input) in self.kept.iter_mut().zip(inputs) {
+            column.push(input && self.keep_inputs);
+        }
         self.bytes += row.bytes();
         if self.keep_inputs {
             if let Some(features) = &row.image {
@@ -175,22 +182,23 @@ impl RowBuffer {
 
     /// All rows in order, with their inputs and codes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let [images, texts] = &self.present;
+        let [images, texts] = &self.kept;
         let stride = |values: &Vec<f16>, rows: usize| values.len().checked_div(rows).unwrap_or(0);
         let image_width = stride(&self.image_features, images.count());
         let text_width = stride(&self.text_features, texts.count());
         let mut slots = [0_usize; 2];
         self.ordinals.iter().enumerate().map(move |(row, ordinal)| {
-            let present = [images.get(row), texts.get(row)];
+            let kept = [images.get(row), texts.get(row)];
             let [image_slot, text_slot] = slots;
-            for (slot, present) in slots.iter_mut().zip(present) {
-                *slot += usize::from(present);
+            for (slot, kept) in slots.iter_mut().zip(kept) {
+                *slot += usize::from(kept);
             }
             let features = |values: &'_ [f16], width: usize, slot: usize| -> Option<Vec<f16>> {
                 let slice = values.get(slot * width..(slot + 1) * width)?;
                 (width > 0).then(|| slice.to_vec())
             };
-            let [image, text] = present;
+            let [image, text] = kept;
+            let present = self.present.each_ref().map(|bits| bits.get(row));
             let mut codes = [None, None];
             if let Some(columns) = &self.codes {
                 for ((code, column), present) in codes.iter_mut().zip(columns).zip(present) {

@@ -11,6 +11,7 @@ use rocksdb::{
 };
 
 use crate::dead;
+use crate::durable;
 use crate::error::Error;
 use crate::keys;
 
@@ -92,9 +93,19 @@ impl Catalog {
     /// Opens the catalog as it is now, for reading.
     pub(crate) fn open_read_only(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
         let cache = Cache::new_lru_cache(cache_bytes);
-        let db = DB::open_cf_descriptors_read_only(&database_options(), path, descriptors(&cache), false)
+        let mut options = database_options();
+        // Every table is opened at once, as the writer may remove any of them later.
+        options.set_max_open_files(-1);
+        let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(&cache), false)
             .map_err(|e| wrap(path, "open", e))?;
         Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
+    }
+
+    /// Which manifest is current, and its length: they change whenever the writer replaces files.
+    pub(crate) fn manifest(path: &Path) -> Result<(String, u64), Error> {
+        let name = String::from_utf8_lossy(&durable::read(&path.join("CURRENT"))?).trim().to_owned();
+        let length = durable::length(&path.join(&name))?;
+        Ok((name, length))
     }
 
     pub(crate) fn path(&self) -> &Path {

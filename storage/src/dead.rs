@@ -30,6 +30,18 @@ impl Dead {
         Arc::make_mut(bitmap).insert(low);
     }
 
+    pub(crate) fn remove(&mut self, ordinal: u64) {
+        let (chunk, low) = split(ordinal);
+        let chunks = Arc::make_mut(&mut self.chunks);
+        if let Some(bitmap) = chunks.get_mut(&chunk) {
+            let bitmap = Arc::make_mut(bitmap);
+            bitmap.remove(low);
+            if bitmap.is_empty() {
+                chunks.remove(&chunk);
+            }
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }

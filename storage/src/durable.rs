@@ -8,20 +8,28 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::Error;
 use crate::format::TEMPORARY_ENDING;
 
 /// Creates a folder with its parents and makes its name durable.
 pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    for folder in missing.into_iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {
+        match fs::create_dir(folder) {
+            Err(error) if !folder.is_dir() => return Err(Error::io(folder, "create")(error)),
+            _ => sync_folder(folder_of(folder))?,
+        }
     }
-    fs::create_dir_all(path).map_err(Error::io(path, "create"))?;
+    Ok(())
+}
+
+/// The folder that holds the name of a path.
+fn folder_of(path: &Path) -> &Path {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
-        _ => Ok(()),
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -33,16 +41,13 @@ pub(crate) fn write_new(
     let temporary = temporary_path(path);
     let result = write_and_sync(&temporary, write).and_then(|length| {
         fs::rename(&temporary, path).map_err(Error::io(path, "rename into place"))?;
-        if let Some(folder) = path.parent() {
-            sync_folder(folder)?;
-        }
+        sync_folder(folder_of(path))?;
         Ok(length)
     });
     if result.is_err() {
-        // Either name may be there; neither is named by the catalog, so a failure to remove it is
-        // made good by the sweep at the next open.
+        // Whatever has the final name is its guard's business. A failure to remove the temporary
+        // is made good by the sweep at the next open.
         let _ = fs::remove_file(&temporary);
-        let _ = fs::remove_file(path);
     }
     result
 }
@@ -140,6 +145,8 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     owners: Mutex<HashMap<PathBuf, u64>>,
+    /// Guards of files that several collections may use.
+    shared: Mutex<HashMap<PathBuf, Weak<FileGuard>>>,
     next_guard: AtomicU64,
 }
 
@@ -152,6 +159,39 @@ impl Files {
     /// Guards a file that the catalog names.
     pub(crate) fn named(self: &Arc<Self>, path: PathBuf) -> FileGuard {
         self.guard(path, false)
+    }
+
+    /// The one guard of a file that the catalog names and that others may use too.
+    pub(crate) fn named_shared(self: &Arc<Self>, path: PathBuf) -> Arc<FileGuard> {
+        let guard = Arc::new(self.named(path.clone()));
+        self.lock_shared().insert(path, Arc::downgrade(&guard));
+        guard
+    }
+
+    /// The guard of a file that others may use too: the one there is, or that of a new file that
+    /// `write` makes and that no commit names yet.
+    ///
+    /// With two guards, the one of a failed install would remove the file that the other's commit
+    /// names.
+    pub(crate) fn shared_or_new(
+        self: &Arc<Self>,
+        path: PathBuf,
+        write: impl FnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<Arc<FileGuard>, Error> {
+        // Held while writing: who comes meanwhile shares the file.
+        let mut shared = self.lock_shared();
+        shared.retain(|_, guard| guard.strong_count() > 0);
+        if let Some(guard) = shared.get(&path).and_then(Weak::upgrade) {
+            return Ok(guard);
+        }
+        let guard = Arc::new(self.unnamed(path.clone()));
+        write(&path)?;
+        shared.insert(path, Arc::downgrade(&guard));
+        Ok(guard)
+    }
+
+    fn lock_shared(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<FileGuard>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn guard(self: &Arc<Self>, path: PathBuf, doomed: bool) -> FileGuard {
@@ -230,6 +270,49 @@ mod tests {
 
         assert_eq!(write_new(&path, |out| out.write_all(b"whole")).unwrap(), 5);
         assert_eq!(names(folder.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_failed_rename_leaves_what_has_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write_new(&path, |out| out.write_all(b"old")).unwrap();
+        // The temporary file vanishes, so that it cannot be renamed.
+        let temporary = temporary_path(&path);
+        let result = write_new(&path, |_| fs::remove_file(&temporary));
+        assert!(matches!(result, Err(Error::Io { operation: "rename into place", .. })));
+        assert_eq!(read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn folders_are_created_with_their_parents() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_folder(&deep).unwrap();
+        create_folder(&deep).unwrap();
+        assert!(deep.is_dir());
+        write_new(&deep.join("file"), |out| out.write_all(b"x")).unwrap();
+        assert!(matches!(create_folder(&deep.join("file/d")), Err(Error::Io { operation: "create", .. })));
+        assert_eq!(folder_of(Path::new("d.db")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/d.db")), Path::new("a"));
+    }
+
+    #[test]
+    fn a_shared_file_stays_while_one_of_its_users_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::default());
+        let path = folder.path().join("a");
+        let write = |path: &Path| write_new(path, |out| out.write_all(b"x")).map(|_| ());
+        let first = files.shared_or_new(path.clone(), write).unwrap();
+        let second = files.shared_or_new(path.clone(), |_| panic!("it is there")).unwrap();
+        first.keep();
+        drop(second);
+        assert!(path.is_file());
+        first.retire();
+        drop(first);
+        assert!(!path.exists());
+        drop(files.shared_or_new(path.clone(), write).unwrap());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Stored bytes are not what was written.
-    #[error("{} is damaged at byte {offset}: {what}; restore it from a copy, or run verify for the full list", path.display())]
+    #[error("{} is damaged at byte {offset}: {what}; put a copy from a backup in its place, or run verify for the full list", path.display())]
     Corrupt {
         /// The file, or the catalog's folder.
         path: PathBuf,

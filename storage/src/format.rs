@@ -111,14 +111,18 @@ pub(crate) enum ColumnKind {
     ImagePresence = 5,
     /// One bit a row, in `u64` words.
     TextPresence = 6,
-    /// float16, `parameter` entries for each row with an image.
+    /// float16, `parameter` entries for each row with kept image features.
     ImageFeatures = 7,
-    /// float16, `parameter` entries for each row with a text.
+    /// float16, `parameter` entries for each row with kept text features.
     TextFeatures = 8,
     /// `u64` end offset a block into `TextBlocks`.
     TextBlockEnds = 9,
     /// lz4 blocks of texts.
     TextBlocks = 10,
+    /// One bit a row, in `u64` words: has kept image features. Absent when all with an image have.
+    ImageKept = 11,
+    /// One bit a row, in `u64` words: has a kept text or features. Absent when all with a text have.
+    TextKept = 12,
     /// Codes in the layout of `twinbit_kernels`, one for every row.
     ImageCodes = 16,
     /// Codes in the layout of `twinbit_kernels`, one for every row.
@@ -139,6 +143,8 @@ impl ColumnKind {
             TextFeatures,
             TextBlockEnds,
             TextBlocks,
+            ImageKept,
+            TextKept,
             ImageCodes,
             TextCodes,
         ]
@@ -411,7 +417,7 @@ mod tests {
 
     #[test]
     fn column_numbers_are_fixed() {
-        let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17];
+        let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17];
         for number in 0..100 {
             let kind = ColumnKind::from_number(number);
             assert_eq!(kind.is_some(), numbers.contains(&number), "{number}");

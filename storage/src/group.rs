@@ -32,6 +32,8 @@ struct Members {
     waiting: usize,
     /// Changes in the open transaction.
     joined: usize,
+    /// Those of them that succeeded.
+    made: usize,
     round: u64,
     /// Outcomes of rounds that followers have yet to fetch, with how many will.
     outcomes: HashMap<u64, (Result<(), Arc<Error>>, usize)>,
@@ -61,37 +63,30 @@ impl Group {
         }
         members.phase = Phase::Busy;
         drop(members);
-        let opened = open();
+        // From here on the group is in order again however this ends.
+        let mut leader = Leader { group: self, outcome: None };
+        let mut transaction = Box::new(open()?);
         let mut members = lock(&self.members);
-        let mut transaction = match opened {
-            Ok(transaction) => Box::new(transaction),
-            Err(error) => {
-                self.settle(members);
-                return Err(error);
-            }
-        };
         let own = guarded(&mut transaction, change);
         members.phase = Phase::Open(transaction);
         members.joined = 1;
+        members.made = usize::from(matches!(own, Ok(Ok(_))));
         self.changed.notify_all();
         // Those that were waiting wake up one by one and join; so does whoever comes meanwhile.
         while members.waiting > 0 && members.joined < MAX_CHANGES {
             members = self.wait(members);
         }
-        let followers = members.joined - 1;
         let Phase::Open(transaction) = std::mem::replace(&mut members.phase, Phase::Busy) else {
-            self.settle(members);
-            return Err(Error::Poisoned { reason: "a group of writers lost its transaction".to_owned() });
+            return Err(lost());
         };
+        let made = members.made;
         drop(members);
-        let committed = transaction.commit().map(|_| ()).map_err(Arc::new);
-        let mut members = lock(&self.members);
-        if followers > 0 {
-            let round = members.round;
-            members.outcomes.insert(round, (committed.clone(), followers));
-        }
-        members.round += 1;
-        self.settle(members);
+        let committed = match made {
+            0 => Ok(()),
+            _ => transaction.commit().map(|_| ()).map_err(Arc::new),
+        };
+        leader.outcome = Some(committed.clone());
+        drop(leader);
         let value = own.unwrap_or_else(|panic| resume_unwind(panic))?;
         committed.map_err(|source| Error::Grouped { source })?;
         Ok(value)
@@ -106,10 +101,9 @@ impl Group {
         let round = members.round;
         let own = match &mut members.phase {
             Phase::Open(transaction) => guarded(transaction, change),
-            Phase::Idle | Phase::Busy => {
-                Ok(Err(Error::Poisoned { reason: "a group of writers lost its transaction".to_owned() }))
-            }
+            Phase::Idle | Phase::Busy => Ok(Err(lost())),
         };
+        members.made += usize::from(matches!(own, Ok(Ok(_))));
         self.changed.notify_all();
         let committed = loop {
             if let Some((outcome, left)) = members.outcomes.get_mut(&round) {
@@ -128,15 +122,36 @@ impl Group {
         Ok(value)
     }
 
-    fn settle(&self, mut members: MutexGuard<'_, Members>) {
-        members.phase = Phase::Idle;
-        members.joined = 0;
-        drop(members);
-        self.changed.notify_all();
-    }
-
     fn wait<'m>(&self, members: MutexGuard<'m, Members>) -> MutexGuard<'m, Members> {
         self.changed.wait(members).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lost() -> Error {
+    Error::Poisoned { reason: "a group of writers lost its transaction".to_owned() }
+}
+
+/// The leader of a group. Dropping it ends the round: followers get the outcome, waiting threads go
+/// on. That must happen also when opening fails or when committing panics.
+struct Leader<'g> {
+    group: &'g Group,
+    outcome: Option<Result<(), Arc<Error>>>,
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        let mut members = lock(&self.group.members);
+        let followers = members.joined.saturating_sub(1);
+        if followers > 0 {
+            let (round, outcome) = (members.round, self.outcome.take());
+            members.outcomes.insert(round, (outcome.unwrap_or_else(|| Err(Arc::new(lost()))), followers));
+        }
+        members.round += 1;
+        members.joined = 0;
+        let phase = std::mem::take(&mut members.phase);
+        drop(members);
+        drop(phase);
+        self.group.changed.notify_all();
     }
 }
 
@@ -146,10 +161,28 @@ fn guarded<T>(
     transaction: &mut Transaction,
     change: impl FnOnce(&mut Transaction) -> Result<T, Error>,
 ) -> std::thread::Result<Result<T, Error>> {
-    let before = transaction.savepoint();
+    transaction.begin_change();
     let result = catch_unwind(AssertUnwindSafe(|| change(transaction)));
-    if !matches!(result, Ok(Ok(_))) {
-        transaction.restore(before);
-    }
+    transaction.end_change(matches!(result, Ok(Ok(_))));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Failing or panicking while opening must not lock the group up.
+    #[test]
+    fn a_leader_that_cannot_open_makes_way() {
+        let group = Group::default();
+        for _ in 0..2 {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                group.run::<()>(|| resume_unwind(Box::new("on purpose")), |_| Ok(()))
+            }));
+            assert!(panicked.is_err());
+            let failed = group.run::<()>(|| Err(Error::ReadOnly), |_| Ok(()));
+            assert!(matches!(failed, Err(Error::ReadOnly)));
+            assert!(matches!(lock(&group.members).phase, Phase::Idle));
+        }
+    }
 }

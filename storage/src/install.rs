@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use twinbit_kernels::{CodesBuf, Modality};
@@ -17,8 +18,9 @@ use crate::keys;
 use crate::meta::ModelEntry;
 use crate::part::{Part, PartData, Source};
 use crate::segment::Segment;
-use crate::state::{State, segment_entry};
+use crate::state::{CollectionState, State, segment_entry};
 use crate::store::{Inner, Store, forget_model};
+use crate::view::CollectionView;
 
 /// Passes over segments before writers are asked to wait. Each pass meets only segments added
 /// during the one before.
@@ -60,7 +62,7 @@ impl Store {
             return Err(Error::Id("the all-zero model id stands for external codes"));
         }
         let mut job = Job { store, id, model, done: HashMap::new(), done_rows: 0 };
-        let file = job.write_model(&state, bytes)?;
+        let file = job.write_model(bytes)?;
         drop(state);
         for _ in 0..PASSES {
             if job.encode_segments(encode, progress)? == 0 {
@@ -75,20 +77,34 @@ impl Store {
 
     /// The bytes of a model that a collection uses.
     pub fn model_bytes(&self, model: ModelId) -> Result<Vec<u8>, Error> {
-        let state = self.inner.state();
-        let key = keys::model(model);
-        let Some(value) = state.pin.get(Family::Meta, &key)? else {
-            return Err(Error::NotFound { what: "model", name: model.to_string() });
-        };
-        let entry = ModelEntry::decode(&value)
-            .ok_or_else(|| state.pin.corrupt(Family::Meta, &key, "the model's entry is unreadable"))?;
-        let path = self.inner.layout.model(model);
-        let bytes = durable::read(&path)?;
-        if bytes.len() as u64 != entry.length || hash(&bytes) != entry.hash {
-            return Err(Error::corrupt(&path, 0, "the model's length or checksum does not match"));
-        }
-        Ok(bytes)
+        read_model(&self.inner.state(), model, &self.inner.layout.model(model))
     }
+}
+
+impl CollectionView {
+    /// The bytes of the model that the collection used at this version, `None` before there was one.
+    pub fn model_bytes(&self) -> Result<Option<Vec<u8>>, Error> {
+        // The guard keeps the file for as long as the view is there.
+        let CollectionState { info, model_file, .. } = self.collection.as_ref();
+        match (info.model, model_file) {
+            (Some(model), Some(file)) => read_model(&self.state, model, file.path()).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn read_model(state: &State, model: ModelId, path: &Path) -> Result<Vec<u8>, Error> {
+    let key = keys::model(model);
+    let Some(value) = state.pin.get(Family::Meta, &key)? else {
+        return Err(Error::NotFound { what: "model", name: model.to_string() });
+    };
+    let entry = ModelEntry::decode(&value)
+        .ok_or_else(|| state.pin.corrupt(Family::Meta, &key, "the model's entry is unreadable"))?;
+    let bytes = durable::read(path)?;
+    if bytes.len() as u64 != entry.length || hash(&bytes) != entry.hash {
+        return Err(Error::corrupt(path, 0, "the model's length or checksum does not match"));
+    }
+    Ok(bytes)
 }
 
 /// An install in progress. New files go with it, unless the switch keeps them.
@@ -102,18 +118,11 @@ struct Job<'s> {
 
 impl Job<'_> {
     /// The model's file, shared with the other collections that use it.
-    fn write_model(&self, state: &State, bytes: &[u8]) -> Result<Arc<FileGuard>, Error> {
-        let shared = state
-            .collections()
-            .find(|other| other.info.model == Some(self.model))
-            .and_then(|other| other.model_file.clone());
-        if let Some(file) = shared {
-            return Ok(file);
-        }
+    fn write_model(&self, bytes: &[u8]) -> Result<Arc<FileGuard>, Error> {
         let layout = &self.store.layout;
-        let guard = layout.files.unnamed(layout.model(self.model));
-        durable::write_new(guard.path(), |out| out.write_all(bytes))?;
-        Ok(Arc::new(guard))
+        layout.files.shared_or_new(layout.model(self.model), |path| {
+            durable::write_new(path, |out| out.write_all(bytes)).map(|_| ())
+        })
     }
 
     /// Encodes the segments that are not done yet; returns how many there were.

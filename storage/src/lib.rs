@@ -84,6 +84,7 @@ mod stats;
 mod store;
 mod sweep;
 mod txn;
+mod undo;
 mod value;
 mod verify;
 mod view;

@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 use crate::buffer::{Row, RowBuffer};
 use crate::catalog::{Family, Pin};
 use crate::dead::Dead;
-use crate::durable::FileGuard;
+use crate::durable::{self, FileGuard};
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION, FRESH_BLOCK_ROWS};
 use crate::fresh;
 use crate::id::{CollectionId, ModelId};
 use crate::keys;
 use crate::layout::Layout;
-use crate::meta::{CollectionCounters, Counters, Definition, SegmentEntry};
+use crate::meta::{CollectionCounters, Counters, Definition, ModelEntry, SegmentEntry};
 use crate::part::{Part, PartData, Source};
 use crate::schema::CollectionInfo;
 use crate::segment::{CodesFile, RowsFile, Segment};
@@ -160,9 +160,14 @@ impl CollectionState {
         });
         state.next_ordinal = counters.next_ordinal;
         state.live = counters.live;
-        state.model_file = counters.model.map(|model| {
-            models.entry(model).or_insert_with(|| Arc::new(layout.files.named(layout.model(model)))).clone()
-        });
+        if let Some(model) = counters.model {
+            let file = match models.get(&model) {
+                Some(file) => file.clone(),
+                None => open_model(layout, pin, model)?,
+            };
+            models.insert(model, file.clone());
+            state.model_file = Some(file);
+        }
         pin.scan_prefix(Family::Dead, &keys::collection(id), &mut |key, value| {
             keys::last_number(key)
                 .and_then(|chunk| state.dead.add_chunk(chunk, value))
@@ -290,6 +295,21 @@ impl CollectionState {
     pub(crate) fn counters(&self) -> CollectionCounters {
         CollectionCounters { next_ordinal: self.next_ordinal, live: self.live, model: self.info.model }
     }
+}
+
+/// Checks that a model's file has its length; its content is checked when it is read.
+fn open_model(layout: &Layout, pin: &Pin, model: ModelId) -> Result<Arc<FileGuard>, Error> {
+    let (key, path) = (keys::model(model), layout.model(model));
+    let entry = pin
+        .get(Family::Meta, &key)?
+        .and_then(|bytes| ModelEntry::decode(&bytes))
+        .ok_or_else(|| pin.corrupt(Family::Meta, &key, "the model's entry is missing or unreadable"))?;
+    let length = durable::length(&path)?;
+    if length != entry.length {
+        let what = format!("it has {length} bytes where the catalog states {}", entry.length);
+        return Err(Error::corrupt(&path, length.min(entry.length), what));
+    }
+    Ok(layout.files.named_shared(path))
 }
 
 fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) -> Result<Segment, Error> {

@@ -65,6 +65,8 @@ impl Store {
             format.extend(FORMAT_VERSION.to_le_bytes());
             batch.put(Family::Meta, keys::format(), format);
             batch.put(Family::Meta, keys::counters(), Counters::default().encode());
+            // The catalog's folder is new too, and a first commit must not be lost with its name.
+            durable::sync_folder(&layout.root)?;
             catalog.write(batch, true)?;
         }
         let state = State::load(&layout, catalog.pin()).map_err(missing_is_damage)?;
@@ -310,13 +312,12 @@ impl Inner {
 
     /// A segment number that no other segment has or had since the last open.
     pub(crate) fn segment_number(&self) -> Result<u32, Error> {
-        let number = self.next_segment.fetch_add(1, Ordering::Relaxed);
-        match number {
-            u32::MAX => {
-                Err(Error::Limit { what: "the number of segments ever written", limit: u64::from(u32::MAX) })
-            }
-            number => Ok(number),
-        }
+        self.next_segment
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| number.checked_add(1))
+            .map_err(|_| Error::Limit {
+                what: "the number of segments ever written",
+                limit: u64::from(u32::MAX),
+            })
     }
 
     /// Refuses further writes until the store is reopened.
@@ -372,15 +373,21 @@ fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Erro
     loop {
         attempt += 1;
         let load = || -> Result<State, Error> {
+            // Between reading the manifest and the logs the writer may write a log's commits out
+            // and remove it: they would be missing while later ones are there.
+            let before = Catalog::manifest(&layout.catalog)?;
             let catalog = Arc::new(Catalog::open_read_only(&layout.catalog, options.cache_bytes)?);
             let pin = catalog.pin();
-            match check_format(&pin)? {
-                true => State::load(layout, pin),
-                false => Err(Error::NotADatabase {
-                    path: layout.root.clone(),
-                    what: "its catalog is empty".to_owned(),
-                }),
+            let is_ours = check_format(&pin)?;
+            let state = is_ours.then(|| State::load(layout, pin)).transpose()?;
+            if Catalog::manifest(&layout.catalog)? != before {
+                let source = "the writer replaced files of the catalog meanwhile, try again".into();
+                return Err(Error::Catalog { operation: "open", source });
             }
+            state.ok_or_else(|| Error::NotADatabase {
+                path: layout.root.clone(),
+                what: "its catalog is empty".to_owned(),
+            })
         };
         match load() {
             // The writer replaced a file, of ours or of the catalog, after it was named to us.
@@ -427,5 +434,34 @@ pub(crate) fn forget_model(batch: &mut Batch<'_>, state: &State, id: CollectionI
     let used = state.collections().any(|other| other.info.id != id && other.info.model == Some(model));
     if !used {
         batch.delete(Family::Meta, keys::model(model));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segment_numbers_end_and_do_not_begin_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), StoreOptions::default()).unwrap();
+        store.inner.next_segment.store(u32::MAX - 1, Ordering::Relaxed);
+        assert_eq!(store.inner.segment_number().unwrap(), u32::MAX - 1);
+        for _ in 0..3 {
+            assert!(matches!(store.inner.segment_number(), Err(Error::Limit { .. })));
+        }
+    }
+
+    /// What a read-only open goes by to see that the writer replaced files meanwhile.
+    #[test]
+    fn the_manifest_changes_when_the_catalog_replaces_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = folder.path().join(crate::format::CATALOG_FOLDER);
+        let store = Store::open(folder.path(), StoreOptions::default()).unwrap();
+        let before = Catalog::manifest(&catalog).unwrap();
+        assert_eq!(Catalog::manifest(&catalog).unwrap(), before);
+        // Closing writes out what the log holds.
+        drop(store);
+        assert_ne!(Catalog::manifest(&catalog).unwrap(), before);
     }
 }

@@ -15,15 +15,15 @@ use crate::record::{NewRecord, TextInput, Written, check_fields};
 use crate::schema::{FieldId, IdKind};
 use crate::segment::Segment;
 use crate::store::Inner;
+use crate::undo::Undo;
 use crate::value::Value;
 use crate::view::{CollectionView, View};
 
 /// Everything a transaction has changed so far.
-#[derive(Clone)]
 pub(crate) struct Pending {
     /// New rows that are in no segment yet.
     pub(crate) buffer: RowBuffer,
-    /// Segments written ahead of the commit; their files go when the last copy goes uncommitted.
+    /// Segments written ahead of the commit; their files go unless it comes.
     pub(crate) spilled: Vec<Segment>,
     /// Where ids lead now; `None` for deleted ones.
     pub(crate) ids: HashMap<RecordId, Option<u64>>,
@@ -58,6 +58,8 @@ pub struct Transaction {
     /// The collection as it was when the transaction began.
     pub(crate) base: CollectionView,
     pub(crate) pending: Pending,
+    /// What would take back the change that is being made, where it may have to be.
+    notes: Option<Vec<Undo>>,
     _pass: Pass,
 }
 
@@ -80,7 +82,7 @@ impl Transaction {
             rows: 0,
             bytes: 0,
         };
-        Ok(Transaction { store, id, base, pending, _pass: pass })
+        Ok(Transaction { store, id, base, pending, notes: None, _pass: pass })
     }
 
     /// The model whose codes the collection stores.
@@ -139,6 +141,7 @@ impl Transaction {
             text_features,
             codes: record.codes.map(|code| code.map(Cow::Borrowed)),
         })?;
+        self.note(|_| Undo::Put(ordinal));
         self.pending.bytes += self.pending.buffer.bytes - before;
         self.pending.rows += 1;
         self.pending.live += 1;
@@ -148,6 +151,7 @@ impl Transaction {
         }
         let id = id.into_owned();
         if given.is_some() {
+            self.note_id(&id);
             self.pending.ids.insert(id.clone(), Some(ordinal));
             if is_auto {
                 self.pending.foreign.insert(ordinal);
@@ -156,6 +160,7 @@ impl Transaction {
         if !record.fields.is_empty() {
             let mut fields = record.fields;
             fields.sort_by_key(|(field, _)| *field);
+            self.note(|_| Undo::NewFields(ordinal, None));
             self.pending.new_fields.push((ordinal, fields));
         }
         Ok(Written { id, ordinal, replaced: old.is_some() })
@@ -174,6 +179,7 @@ impl Transaction {
             return Ok(false);
         };
         self.kill(ordinal);
+        self.note_id(id);
         self.pending.ids.insert(id.clone(), None);
         Ok(true)
     }
@@ -189,18 +195,21 @@ impl Transaction {
             return Ok(false);
         };
         if ordinal < self.base.collection.next_ordinal {
+            self.note(|pending| Undo::SetFields(ordinal, pending.set_fields.get(&ordinal).cloned()));
             let changes = self.pending.set_fields.entry(ordinal).or_default();
             changes.extend(fields.iter().cloned());
             return Ok(true);
         }
+        let found = self.pending.new_fields.binary_search_by_key(&ordinal, |(row, _)| *row);
+        self.note(|pending| {
+            let fields = found.ok().and_then(|index| pending.new_fields.get(index));
+            Undo::NewFields(ordinal, fields.map(|(_, fields)| fields.clone()))
+        });
         let rows = &mut self.pending.new_fields;
-        let index = match rows.binary_search_by_key(&ordinal, |(row, _)| *row) {
-            Ok(index) => index,
-            Err(index) => {
-                rows.insert(index, (ordinal, Vec::new()));
-                index
-            }
-        };
+        let index = found.unwrap_or_else(|index| {
+            rows.insert(index, (ordinal, Vec::new()));
+            index
+        });
         if let Some((_, row)) = rows.get_mut(index) {
             *row = updated(std::mem::take(row), fields.iter().cloned());
         }
@@ -209,6 +218,7 @@ impl Transaction {
 
     /// Notes how far a source has been read; it is stored with the commit.
     pub fn set_source_position(&mut self, source: &str, position: &str) {
+        self.note(|pending| Undo::Source(source.to_owned(), pending.sources.get(source).cloned()));
         self.pending.sources.insert(source.to_owned(), position.to_owned());
     }
 
@@ -236,6 +246,7 @@ impl Transaction {
     }
 
     fn kill(&mut self, ordinal: u64) {
+        self.note(|pending| Undo::Killed(ordinal, pending.set_fields.get(&ordinal).cloned()));
         self.pending.dead.insert(ordinal);
         self.pending.set_fields.remove(&ordinal);
         self.pending.live = self.pending.live.saturating_sub(1);
@@ -270,13 +281,27 @@ impl Transaction {
         Ok(())
     }
 
-    /// A copy of what is pending, to come back to.
-    pub(crate) fn savepoint(&self) -> Pending {
-        self.pending.clone()
+    /// Begins a change that [`end_change`](Self::end_change) keeps or takes back. That costs what the
+    /// change does, however much is pending already.
+    pub(crate) fn begin_change(&mut self) {
+        self.notes = Some(Vec::new());
     }
 
-    pub(crate) fn restore(&mut self, savepoint: Pending) {
-        self.pending = savepoint;
+    pub(crate) fn end_change(&mut self, keep: bool) {
+        let notes = self.notes.take().unwrap_or_default();
+        if !keep {
+            self.pending.undo(notes);
+        }
+    }
+
+    fn note(&mut self, undo: impl FnOnce(&Pending) -> Undo) {
+        if let Some(notes) = &mut self.notes {
+            notes.push(undo(&self.pending));
+        }
+    }
+
+    fn note_id(&mut self, id: &RecordId) {
+        self.note(|pending| Undo::Id(id.clone(), pending.ids.get(id).copied()));
     }
 }
 

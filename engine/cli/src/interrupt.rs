@@ -1,5 +1,6 @@
-//! Ctrl-C: the first one asks the work in hand to stop at its next safe point, the second ends
-//! the process at once (which loses nothing that was acknowledged).
+//! Ctrl-C: in commands that listen, the first one asks the work in hand to stop at its next safe
+//! point and the second ends the process at once, which loses nothing that was acknowledged. In
+//! all others the first one ends it.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,8 @@ fn shared() -> &'static Arc<AtomicBool> {
     FLAG.get_or_init(Arc::default)
 }
 
-/// Starts to listen for Ctrl-C and for the signals that ask a process to end.
+/// Starts to listen for Ctrl-C and for the signals that ask a process to end. Only for work that
+/// asks again and again whether it is to stop.
 pub fn listen() {
     let flag = Arc::clone(shared());
     // Failing to listen only means that Ctrl-C ends the process at once, as it does everywhere.

@@ -30,7 +30,6 @@ use crate::session::Session;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    interrupt::listen();
     let session = Session::new(cli.global);
     match commands::run(cli.command, &session) {
         Ok(()) => ExitCode::SUCCESS,

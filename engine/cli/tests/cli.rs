@@ -65,6 +65,18 @@ fn arrays_are_trained_on_stored_and_found_both_ways() {
             assert!(number(&scores[key]) > 0.0, "{key} of {scores}");
         }
         assert_eq!(scores["lookup"].as_array().unwrap().len(), 33);
+        assert_eq!(scores.get("recall@1"), None, "nobody said whose queries these are");
+    }
+    let with_ids = &place.json(
+        "eval a.db --image image.npy --text text.npy --label label.npy --database-label label.npy --ids ids.txt --k 96",
+    )[0];
+    place.write("other-ids.txt", "pair-1\n".repeat(16));
+    let others = &place.json(
+        "eval a.db --image query-image.npy --text query-text.npy --label query-label.npy --database-label label.npy --ids other-ids.txt --k 96",
+    )[0];
+    for scores in [with_ids, others] {
+        assert_eq!(scores["image_to_text"]["recall@96"], 1.0, "{scores}");
+        assert!(number(&scores["text_to_image"]["recall@1"]) < 1.0, "{scores}");
     }
 
     let stats = &place.json("stats a.db")[0];
@@ -354,6 +366,24 @@ fn an_interrupt_ends_training_and_leaves_everything_as_it_was() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("interrupted"), "{}", text(&output.stderr));
     assert_eq!(place.json("stats a.db")[0]["model"], before);
+}
+
+/// A command that never asks whether to stop is ended by the first Ctrl-C.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_other_commands_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let place = trained();
+    assert!(std::process::Command::new("mkfifo").arg(place.path("pipe.npy")).status().unwrap().success());
+    let eval = "eval a.db --image pipe.npy --text text.npy --label label.npy --database-label label.npy";
+    let mut child = place.command(eval).stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Opens once the program has it open as well, which then waits for what never comes.
+    let pipe = std::fs::OpenOptions::new().write(true).open(place.path("pipe.npy")).unwrap();
+    let interrupted =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    drop(pipe);
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
 }
 
 #[test]

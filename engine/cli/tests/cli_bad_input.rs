@@ -128,12 +128,80 @@ fn a_picture_that_cannot_be_read() {
 }
 
 #[test]
+fn sources_of_one_command_share_the_list_of_what_was_skipped() {
+    let place = Place::new();
+    place.ok("create a.db --bits 32 --ids str --image-width 12");
+    let list = |id: &str| format!("{{\"id\":\"{id}\",\"text\":\"fine\"}}\n{{\"text\":\"no id\"}}\n");
+    place.write("one.jsonl", list("a"));
+    place.write("two.jsonl", list("b"));
+    place.write("left-out.jsonl", "{\"item\":\"of an earlier command\"}\n");
+    place.ok("ingest a.db one.jsonl two.jsonl --on-error skip --skipped left-out.jsonl");
+    let listed = json_lines(&place.read("left-out.jsonl"));
+    let items: Vec<&str> = listed.iter().map(|line| line["item"].as_str().unwrap()).collect();
+    assert_eq!(items.len(), 2, "{items:?}");
+    assert!(items[0].contains("one.jsonl") && items[1].contains("two.jsonl"), "{items:?}");
+}
+
+#[test]
+fn queries_that_are_no_codes() {
+    let place = Place::new();
+    place.ok("create c.db --bits 16 --external-codes");
+    place.write("codes.npy", npy_u8(2, &[1, 2, 3, 4]));
+    place.ok("ingest c.db --codes image=codes.npy");
+    place.write("floats.npy", npy_f32(2, &[1.0, 2.0]));
+    place.write("wide.npy", npy_u8(3, &[1, 2, 3]));
+    place.write("empty.npy", npy("|u1", "(3, 0)", &[]));
+    for (name, word) in [("floats", "float32"), ("wide", "3 bytes"), ("empty", "no query")] {
+        let message = place.fails(&format!("search c.db --codes {name}.npy --modality text"));
+        assert!(message.contains(name) && message.contains(word), "{message}");
+    }
+    assert!(place.fails("search c.db --features empty.npy --modality text").contains("no query"));
+    let twice = place.misused("ingest c.db --codes image=codes.npy --codes image=wide.npy");
+    assert!(twice.contains("twice"), "{twice}");
+}
+
+#[test]
+fn a_picture_larger_than_allowed() {
+    let place = Place::new();
+    place.ok("create a.db --bits 32");
+    let file = std::fs::File::create(place.path("huge.png")).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    let message = place.fails("search a.db --image huge.png");
+    assert!(message.contains("huge.png") && message.contains("67108864"), "{message}");
+}
+
+/// Arrays of rows without values are as small as they announce many rows: the program may use
+/// four gigabytes of addresses here, and a list of these rows alone would take eight.
+#[cfg(target_os = "linux")]
+#[test]
+fn rows_without_values_are_refused_before_they_are_listed() {
+    let place = empty();
+    place.write("none.npy", npy("|u1", "(2147483648, 0)", &[]));
+    let program = place.command("train a.db --image none.npy --text none.npy --threads 1");
+    let arguments: Vec<&std::ffi::OsStr> = program.get_args().collect();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(arguments)
+        .current_dir(place.path(""))
+        .output()
+        .unwrap();
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("error: ") && message.contains("none.npy"), "{message}");
+}
+
+#[test]
 fn codes_of_an_impossible_length() {
     let place = Place::new();
     for bits in ["0", "12", "4104", "99999999"] {
         let message = place.fails(&format!("create n.db --bits {bits} --external-codes"));
         assert!(message.contains(bits) && message.contains("4096"), "{message}");
     }
+    place.fails("create n.db --bits 16 --external-codes --field and:u64");
+    place.fails("create n.db --bits 16 --external-codes --field a:u64 --field a:str");
+    place.fails("create n.db -c a/b --bits 16 --external-codes");
+    place.fails("create n.db --bits 16 --image-width 0");
     assert!(!place.path("n.db").exists(), "a create that fails leaves no folder");
     place.misused("create n.db --bits many");
 }

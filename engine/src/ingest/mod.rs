@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, bounded};
+use twinbit_storage::format::MAX_TEXT_BYTES;
 
 pub use report::{IngestObserver, IngestOutcome, IngestProgress, IngestReport};
 
@@ -54,6 +55,7 @@ pub struct Ingest<'a> {
     upsert: bool,
     from_start: bool,
     skipped_file: Option<PathBuf>,
+    append_skipped: bool,
     observer: Option<&'a mut dyn IngestObserver>,
 }
 
@@ -86,6 +88,7 @@ impl Collection {
             upsert: false,
             from_start: false,
             skipped_file: None,
+            append_skipped: false,
             observer: None,
         }
     }
@@ -123,6 +126,13 @@ impl<'a> Ingest<'a> {
         self
     }
 
+    /// Whether to add to what the [`skipped_file`](Self::skipped_file) lists already, for a run that
+    /// follows another one (default: only a continued run does).
+    pub fn append_skipped(mut self, append: bool) -> Self {
+        self.append_skipped = append;
+        self
+    }
+
     /// Is told of the progress and may stop the run.
     pub fn observer(mut self, observer: &'a mut dyn IngestObserver) -> Self {
         self.observer = Some(observer);
@@ -154,12 +164,13 @@ impl<'a> Ingest<'a> {
             None => None,
         };
         let first = start.unwrap_or_default();
+        let append = self.append_skipped || start.is_some();
         let mut run = Run {
             total: self.source.items(first),
             existing: if self.upsert { Existing::Replace } else { Existing::Refuse },
             on_error: self.on_error,
             observer: self.observer.take(),
-            skipped_file: self.skipped_file.take().map(|path| SkippedFile::new(path, start.is_some())),
+            skipped_file: self.skipped_file.take().map(|path| SkippedFile::new(path, append)),
             collection: &self.collection,
             schema: Arc::clone(&schema),
             source: name,
@@ -364,5 +375,16 @@ fn concerns_record(error: &Error) -> bool {
             | Error::FieldType { .. }
             | Error::Source(_)
             | Error::Hashing(_)
-    )
+    ) || matches!(error, Error::Storage(error) if concerns_value(error))
+}
+
+/// Whether the storage layer refused a value of the record, rather than failed.
+fn concerns_value(error: &twinbit_storage::Error) -> bool {
+    use twinbit_storage::Error as Storage;
+    match error {
+        Storage::Value { .. } | Storage::Input { .. } | Storage::Id(_) => true,
+        // Other limits are those of files.
+        Storage::Limit { limit, .. } => *limit == MAX_TEXT_BYTES as u64,
+        _ => false,
+    }
 }

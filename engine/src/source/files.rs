@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::MAX_PICTURE_BYTES;
 use super::error::SourceError;
 
 pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> SourceError + '_ {
@@ -17,6 +18,11 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> SourceError 
 pub(super) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
     let file = File::open(path).map_err(failed(path))?;
     read_limited(file, limit, || path.display().to_string(), failed(path))
+}
+
+/// The bytes of a file with a picture.
+pub(crate) fn read_picture(path: &Path) -> Result<Vec<u8>, SourceError> {
+    read_file(path, MAX_PICTURE_BYTES)
 }
 
 /// Everything `reader` gives, when that is at most `limit` bytes.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SourceError;
 use super::files::{self, failed};
-use super::{Content, Item, MAX_PICTURE_BYTES, MAX_TEXT_BYTES, Position, Source, check_raw, record};
+use super::{Content, Item, MAX_TEXT_BYTES, Position, Source, check_raw, record};
 use crate::{Error, Input, Schema};
 
 /// Records from a folder: pictures (`.jpg`, `.jpeg`, `.png`, `.webp`) and texts (`.txt`) of the same
@@ -95,7 +95,7 @@ fn add(entries: &mut BTreeMap<String, Entry>, folder: &Path, path: PathBuf) -> R
 fn content(schema: &Schema, key: &str, entry: &Entry) -> Result<Content, SourceError> {
     let mut record = record(schema.id_kind(), key)?;
     if let Some(path) = &entry.picture {
-        record = record.image(Input::picture(files::read_file(path, MAX_PICTURE_BYTES)?));
+        record = record.image(Input::picture(files::read_picture(path)?));
     }
     let texts = match &entry.text {
         Some(path) => {

@@ -23,6 +23,7 @@ use std::path::Path;
 pub use arrays::ArraySource;
 pub use codes::CodeSource;
 pub use error::SourceError;
+pub(crate) use files::read_picture;
 pub use folder::FolderSource;
 pub use pairs::PairsSource;
 pub use position::Position;

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::error::SourceError;
 use super::files;
 use super::lines::Lines;
-use super::{Content, Item, MAX_PICTURE_BYTES, Position, Source, check_first, json};
+use super::{Content, Item, Position, Source, check_first, json};
 use crate::{Error, IdKind, Input, Record, Schema};
 
 /// Records from a file with a JSON object a line.
@@ -106,7 +106,7 @@ impl PairsSource {
                 ("id", _) | (_, Json::Null) => {}
                 ("of", value) => record = record.of(json::id(ids, "of", &value)?),
                 ("image", Json::String(path)) => {
-                    let bytes = files::read_file(&self.folder().join(path), MAX_PICTURE_BYTES)?;
+                    let bytes = files::read_picture(&self.folder().join(path))?;
                     record = record.image(Input::picture(bytes));
                 }
                 ("image", _) => return Err(SourceError::Column { column, wanted: "the path of a picture" }),

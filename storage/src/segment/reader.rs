@@ -60,6 +60,9 @@ impl ColumnFile {
                 Column::decode(&mut table).ok_or_else(|| corrupt(entry_offset, "the table is cut off"))?;
             let kind = ColumnKind::from_number(column.kind)
                 .ok_or_else(|| corrupt(entry_offset, "a column of unknown kind"))?;
+            if columns.iter().any(|(other, _)| *other == kind) {
+                return Err(corrupt(entry_offset, "a second column of a kind"));
+            }
             let end = column.offset.checked_add(column.length).filter(|end| *end <= footer_offset);
             let Some(end) = end.filter(|_| column.offset == expected_offset) else {
                 return Err(corrupt(entry_offset, "a column is not where it belongs"));

@@ -32,6 +32,7 @@ impl std::fmt::Debug for RowsFile {
 }
 
 const PRESENCE: [ColumnKind; 2] = [ColumnKind::ImagePresence, ColumnKind::TextPresence];
+const KEPT: [ColumnKind; 2] = [ColumnKind::ImageKept, ColumnKind::TextKept];
 const FEATURES: [ColumnKind; 2] = [ColumnKind::ImageFeatures, ColumnKind::TextFeatures];
 
 impl RowsFile {
@@ -82,11 +83,11 @@ impl RowsFile {
             }
         }
         let features = [&buffer.image_features, &buffer.text_features];
-        for ((kind, values), present) in FEATURES.into_iter().zip(features).zip(&buffer.present) {
+        for ((kind, values), kept) in FEATURES.into_iter().zip(features).zip(&buffer.kept) {
             if !values.is_empty() {
                 columns.push(ColumnData {
                     kind,
-                    parameter: u32::try_from(values.len() / present.count().max(1)).unwrap_or(u32::MAX),
+                    parameter: u32::try_from(values.len() / kept.count().max(1)).unwrap_or(u32::MAX),
                     bytes: Cow::Borrowed(bytemuck::cast_slice::<u16, u8>(values.reinterpret_cast())),
                 });
             }
@@ -100,6 +101,12 @@ impl RowsFile {
                 parameter: u32::try_from(buffer.texts.ends.len()).unwrap_or(u32::MAX),
                 bytes: blocks.into(),
             });
+        }
+        for ((kind, kept), present) in KEPT.into_iter().zip(&buffer.kept).zip(&buffer.present) {
+            // Mostly every row of the modality has an input or none has.
+            if kept.count() > 0 && kept.count() < present.count() {
+                columns.push(ColumnData::new(kind, bytemuck::cast_slice::<u64, u8>(kept.words())));
+            }
         }
         let header = Header {
             kind: FileKind::Rows,
@@ -138,10 +145,16 @@ impl RowsFile {
             let words = (presence == Presence::Some).then(|| rows.div_ceil(64) * 8);
             file.expect(kind, words)?;
         }
-        for (kind, presence) in FEATURES.into_iter().zip(file.header.presence) {
+        let has_texts = [false, file.has(ColumnKind::TextBlocks)];
+        for ((kind, features), texts) in KEPT.into_iter().zip(FEATURES).zip(has_texts) {
+            if file.has(kind) {
+                file.expect(kind, (texts || file.has(features)).then_some(rows.div_ceil(64) * 8))?;
+            }
+        }
+        for ((kind, kept), presence) in FEATURES.into_iter().zip(KEPT).zip(file.header.presence) {
             let Some(width) = file.parameter(kind) else { continue };
             file.expect_multiple(kind, u64::from(width) * 2)?;
-            if presence == Presence::All {
+            if presence == Presence::All && !file.has(kept) {
                 file.expect(kind, Some(rows * u64::from(width) * 2))?;
             }
         }
@@ -268,15 +281,20 @@ impl RowsFile {
         }
     }
 
-    /// The place of a row among the rows that have the modality.
+    /// The place of a row among the rows with a kept input.
     fn slot(&self, modality: Modality, row: u32) -> Option<usize> {
-        if !self.is_present(modality, row) {
-            return None;
-        }
-        if self.presence(modality) == Presence::All {
-            return Some(row as usize);
-        }
-        let words = self.presence_words(modality);
+        let [image, text] = KEPT;
+        let kept = self.file.numbers(match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        });
+        let words = match kept {
+            Some(words) if bit(words, row as usize) => words,
+            Some(_) => return None,
+            None if !self.is_present(modality, row) => return None,
+            None if self.presence(modality) == Presence::All => return Some(row as usize),
+            None => self.presence_words(modality),
+        };
         let [image, text] = &self.ranks;
         let cell = match modality {
             Modality::Image => image,

@@ -12,6 +12,7 @@ use super::*;
 use crate::buffer::Row;
 use crate::durable::{FileGuard, Files};
 use crate::error::Error;
+use crate::format::{COLUMN_BYTES, ColumnKind, HEADER_BYTES, PAGE, hash};
 use crate::id::RecordId;
 use crate::schema::IdKind;
 
@@ -95,6 +96,61 @@ fn rows_come_back() {
             segment.codes.as_ref().unwrap().file().verify(&mut problems);
             assert_eq!(problems, []);
         }
+    }
+}
+
+/// Codes everywhere, inputs for some rows: each input belongs to its own row.
+#[test]
+fn rows_with_a_code_alone_come_back_beside_rows_with_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    for rows in [3, 64, 200] {
+        let mut buffer = RowBuffer::new(IdKind::Auto, Some(CodeBits::new(16).unwrap()), true);
+        let mut expected = Vec::new();
+        for ordinal in 100..100 + rows {
+            let text = format!("text {ordinal}");
+            let row = Row {
+                ordinal,
+                id: Cow::Owned(RecordId::U64(ordinal)),
+                present: [true, ordinal % 5 != 4],
+                image: (ordinal % 2 == 1).then(|| features(ordinal)),
+                text: (ordinal % 5 == 2).then_some(text.as_str()),
+                text_features: None,
+                codes: [
+                    Some(Cow::Owned(vec![1, ordinal as u8])),
+                    (ordinal % 5 != 4).then(|| Cow::Owned(vec![2, ordinal as u8])),
+                ],
+            };
+            buffer.push(&row).unwrap();
+            expected.push((row.image.map(Cow::into_owned), row.text.map(str::to_owned)));
+        }
+        let segment = write(folder.path(), &buffer);
+        check(&segment, &buffer);
+        for (row, (image, text)) in buffer.iter().zip(&expected) {
+            assert_eq!(row.image.as_deref(), image.as_deref());
+            assert_eq!(row.text, text.as_deref());
+        }
+        let file = segment.rows.file();
+        assert!(file.has(ColumnKind::ImageKept) && file.has(ColumnKind::TextKept));
+        let mut problems = Vec::new();
+        file.verify(&mut problems);
+        assert_eq!(problems, []);
+    }
+}
+
+#[test]
+fn a_second_column_of_a_kind_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, open) in small_files(folder.path()) {
+        let mut bytes = fs::read(&path).unwrap();
+        // The second column gets the kind of the first, and the header a checksum that fits.
+        bytes.copy_within(HEADER_BYTES..HEADER_BYTES + 4, HEADER_BYTES + COLUMN_BYTES);
+        let checksum = hash(&bytes[..PAGE]).to_le_bytes();
+        let at = bytes.len() - 16;
+        bytes[at..at + 8].copy_from_slice(&checksum);
+        let damaged = folder.path().join("damaged");
+        fs::write(&damaged, &bytes).unwrap();
+        let refused = open(&damaged, bytes.len() as u64);
+        assert!(matches!(refused, Err(Error::Corrupt { offset: 96, .. })));
     }
 }
 

@@ -86,6 +86,57 @@ fn a_panicking_change_is_undone_and_does_not_stop_others() {
     assert_eq!(contents(&view(&store, id)).len(), 1);
 }
 
+/// A refused change does everything a change can do, beside one that stands.
+#[test]
+fn a_refused_change_is_taken_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Str)).unwrap();
+    let put = |id: &str, year: i64| NewRecord {
+        fields: vec![(YEAR, Value::I64(year))],
+        ..text_record(RecordId::from(id), "x")
+    };
+    let mut writer = store.writer(id).unwrap();
+    for name in ["a", "b", "c"] {
+        writer.put(put(name, 1)).unwrap();
+    }
+    writer.set_source_position("source", "1");
+    writer.commit().unwrap();
+    let before = (store.view().version(), contents(&view(&store, id)));
+
+    let change = |writer: &mut crate::Transaction| -> Result<(), Error> {
+        writer.set(&"a".into(), &[(YEAR, Some(Value::I64(2)))])?;
+        writer.set(&"b".into(), &[(YEAR, None)])?;
+        writer.put(put("a", 3))?;
+        writer.put(put("d", 4))?;
+        writer.set(&"d".into(), &[(YEAR, Some(Value::I64(5)))])?;
+        assert!(writer.delete(&"c".into())?);
+        writer.set_source_position("source", "2");
+        writer.put(NewRecord::default()).map(|_| ())
+    };
+    assert!(store.write_grouped(id, change).is_err());
+    assert_eq!((store.view().version(), contents(&view(&store, id))), before);
+
+    // The same within a transaction that goes on.
+    let mut writer = store.writer(id).unwrap();
+    writer.set(&"b".into(), &[(YEAR, Some(Value::I64(7)))]).unwrap();
+    writer.put(put("e", 8)).unwrap();
+    writer.begin_change();
+    assert!(writer.set(&"e".into(), &[(YEAR, None)]).unwrap());
+    assert!(writer.delete(&"e".into()).unwrap());
+    assert!(change(&mut writer).is_err());
+    writer.end_change(false);
+    writer.commit().unwrap();
+    let years: Vec<_> = contents(&view(&store, id))
+        .into_iter()
+        .map(|record| (record.id.to_string(), record.fields))
+        .collect();
+    let of = |name: &str, year: i64| (name.to_owned(), vec![(YEAR, Value::I64(year))]);
+    assert_eq!(years, [of("a", 1), of("b", 7), of("c", 1), of("e", 8)]);
+    assert_eq!(store.source_position(id, "source").unwrap().as_deref(), Some("1"));
+    assert_sound(&store);
+}
+
 #[test]
 fn readers_see_whole_commits_while_writing_goes_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -211,6 +211,61 @@ fn a_model_is_shared_between_collections() {
     assert_eq!(files(folder.path()), Vec::<String>::new());
 }
 
+/// Both installs are under way at once; the one that fails must not take the other's file along.
+#[test]
+fn a_failed_install_leaves_the_file_that_another_install_shares() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let [a, b] = ["a", "b"].map(|name| store.create_collection(name, config(IdKind::Auto)).unwrap());
+    put_texts(&store, a, 50);
+    put_texts(&store, b, 50);
+    let failed = store.install_model(
+        a,
+        A,
+        &A.0,
+        &mut |_| {
+            install(&store, b, A)?;
+            Err("no".into())
+        },
+        &mut go_on,
+    );
+    assert!(matches!(failed, Err(Error::Encoder { .. })));
+    check(&store, b, A);
+    assert_sound(&store);
+    drop(store);
+    check(&open(folder.path()), b, A);
+}
+
+#[test]
+fn an_old_view_reads_its_own_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    assert_eq!(view(&store, id).model_bytes().unwrap(), None);
+    install(&store, id, A).unwrap();
+    let old = view(&store, id);
+    install(&store, id, B).unwrap();
+    assert_eq!(old.model_bytes().unwrap().as_deref(), Some(&A.0[..]));
+    assert_eq!(view(&store, id).model_bytes().unwrap().as_deref(), Some(&B.0[..]));
+    assert!(matches!(store.model_bytes(A), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn a_missing_or_shortened_model_file_is_found_at_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    install(&store, id, A).unwrap();
+    drop(store);
+    let path = folder.path().join("models").join(format!("{A}.safetensors"));
+    fs::write(&path, b"short").unwrap();
+    let refused = Store::open(folder.path(), options()).err();
+    assert!(matches!(refused, Some(Error::Corrupt { offset: 5, .. })), "{refused:?}");
+    fs::remove_file(&path).unwrap();
+    let refused = Store::open(folder.path(), options()).err();
+    assert!(matches!(refused, Some(Error::Corrupt { .. })), "{refused:?}");
+}
+
 #[test]
 fn a_damaged_model_file_is_found() {
     let folder = tempfile::tempdir().unwrap();

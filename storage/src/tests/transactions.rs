@@ -1,7 +1,7 @@
 //! What a transaction accepts, refuses, replaces and leaves behind.
 
 use super::*;
-use crate::Error;
+use crate::{Error, StoredText};
 
 #[test]
 fn a_dropped_transaction_leaves_nothing() {
@@ -220,4 +220,47 @@ fn bulk_transactions_write_segments() {
     assert_eq!(store.source_position(id, "arrays").unwrap().as_deref(), Some("500"));
     assert_eq!(store.source_position(id, "other").unwrap(), None);
     assert_sound(&store);
+}
+
+/// Code-only records and records with kept inputs side by side, fresh and in segments.
+#[test]
+fn codes_alone_and_codes_with_inputs_share_a_collection() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mixed = CollectionConfig { external_codes: true, ..config(IdKind::Auto) };
+    let id = store.create_collection("a", mixed).unwrap();
+    let mut writer = store.writer(id).unwrap();
+    let expected: Vec<_> = (0..12_u8)
+        .map(|i| {
+            let features = image(f32::from(i));
+            let text = format!("text {i}");
+            let (has_image, has_text) = (i % 2 == 1, i % 3 == 2);
+            writer
+                .put(NewRecord {
+                    image: has_image.then_some(&features[..]),
+                    text: has_text.then_some(TextInput::Text(&text)),
+                    codes: [Some(&[1, i]), Some(&[2, i])],
+                    ..NewRecord::default()
+                })
+                .unwrap();
+            (has_image.then(|| features.to_vec()), has_text.then_some(StoredText::Text(text)))
+        })
+        .collect();
+    writer.commit().unwrap();
+    let check = |store: &Store| {
+        let records = contents(&view(store, id));
+        assert_eq!(records.len(), expected.len());
+        for (i, (record, expected)) in records.into_iter().zip(&expected).enumerate() {
+            assert_eq!(record.present, [true, true]);
+            assert_eq!(record.codes, [Some(vec![1, i as u8]), Some(vec![2, i as u8])]);
+            assert_eq!((record.image, record.text), *expected);
+        }
+        assert_sound(store);
+    };
+    check(&store);
+    store.flush(id).unwrap();
+    assert!(view(&store, id).parts()[0].is_segment());
+    check(&store);
+    drop(store);
+    check(&open(folder.path()));
 }

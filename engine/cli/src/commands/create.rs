@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use twinbit::{CodeBits, IdKind, ImageEncoding, Schema, TextEncoding};
+use twinbit::{CodeBits, Database, IdKind, ImageEncoding, Schema, TextEncoding};
 
 use crate::commands::field::{Declaration, FORM};
 use crate::failure::{Failure, Result};
@@ -83,6 +83,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let schema = schema(arguments)?;
     let bits = schema.bits().bits();
     let name = session.collection_name().unwrap_or(DEFAULT_NAME);
+    // Before there is a folder, which a refusal would leave behind.
+    Database::check_collection(name, &schema)?;
     let database = session.open_or_create(&arguments.db)?;
     database.create_collection(name, schema)?;
     if session.output.is_json() {

@@ -1,16 +1,17 @@
 //! `twinbit eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{DirectionScores, Filter, Queries};
+use twinbit::{DirectionScores, Filter, Queries, RecordId, Schema};
 
 use crate::commands::search::features;
 use crate::commands::train::LabelMatrix;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Table;
 use crate::session::Session;
+use crate::values::parse_id;
 
 /// Cut-offs that are always measured.
 const CUTOFFS: [usize; 3] = [1, 5, 10];
@@ -19,11 +20,15 @@ const CUTOFFS: [usize; 3] = [1, 5, 10];
 #[derive(Args)]
 #[command(after_help = "Examples:
   twinbit eval features.db --image query-image.npy --text query-tags.npy \\
-    --label query-labels.npy --database-label database-labels.npy --k 50 --json
+    --label query-labels.npy --database-label database-labels.npy --ids query-ids.txt --k 50 --json
   twinbit eval photos.db --where 'split = \"test\"'
 
 Without arrays it measures recall on what is stored: how often a text finds its own
-image among the first k, and an image one of its texts.")]
+image among the first k, and an image one of its texts.
+
+With arrays, recall@k appears where it is known which record a query belongs to: with
+--ids, or when there are as many queries as records, which then belong together by
+their order. Other scores go by the labels.")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
@@ -40,6 +45,9 @@ pub struct Arguments {
     /// Labels of the records: row i belongs to the i-th record in the order of writing
     #[arg(long, value_name = "D.npy", requires = "image")]
     database_label: Option<PathBuf>,
+    /// For each query the id of the record it belongs to, one a line: adds recall@k
+    #[arg(long, value_name = "IDS.txt", requires = "image")]
+    ids: Option<PathBuf>,
     /// Without arrays: only the images that match take part, with their texts
     #[arg(long = "where", value_name = "EXPR", conflicts_with = "image")]
     filter: Option<String>,
@@ -72,12 +80,21 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
             [named(&recall.image_to_text), named(&recall.text_to_image)]
         });
     };
-    let queries = Queries::new(features(image)?, features(text)?);
+    let mut queries = Queries::new(features(image)?, features(text)?);
+    if let Some(path) = &arguments.ids {
+        queries = queries.ids(ids(path, snapshot.schema())?);
+    }
     let query_labels = LabelMatrix::read(label)?.all()?;
     let database_labels = LabelMatrix::read(all)?.all()?;
     let evaluation = snapshot.evaluate(&queries, &query_labels, &database_labels, &ks);
     spinner.finish_and_clear();
     print(session, &evaluation?, |scores| [rows(&scores.image_to_text), rows(&scores.text_to_image)])
+}
+
+/// The ids in a file, one a line.
+fn ids(path: &Path, schema: &Schema) -> Result<Vec<RecordId>> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, "read the ids", &error))?;
+    text.lines().map(|line| parse_id(line, schema)).collect()
 }
 
 /// The scores as JSON, or as a table of both directions' names and values.

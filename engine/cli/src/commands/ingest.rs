@@ -94,17 +94,27 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let runs = runs(arguments, &collection)?;
     let several = runs.len() > 1;
     watches.extend(runs.iter().map(|_| Watch { bar: ProgressBar::hidden(), known: false }));
+    // The sources of one command share the list of what was skipped.
+    let mut append = false;
+    interrupt::listen();
     for ((name, run), watch) in runs.into_iter().zip(&mut watches) {
         let bar = session.progress.counter("ingesting");
         watch.bar = bar.clone();
         let run = run.batch(arguments.batch).upsert(arguments.upsert).from_start(arguments.from_start);
         let run = match arguments.on_error {
             WhenWrong::Stop => run.on_error(OnError::Stop),
-            WhenWrong::Skip => run.on_error(OnError::Skip).skipped_file(&arguments.skipped),
+            WhenWrong::Skip => {
+                run.on_error(OnError::Skip).skipped_file(&arguments.skipped).append_skipped(append)
+            }
         };
         let report = run.observer(watch).run();
         bar.finish_and_clear();
-        tell(&report?, several.then_some(name.as_str()), arguments, session)?;
+        let report = report?;
+        // Also where this list began with an earlier command, which was interrupted.
+        append |= report.skipped > 0
+            || report.resumed_from.is_some()
+            || report.outcome == IngestOutcome::AlreadyComplete;
+        tell(&report, several.then_some(name.as_str()), arguments, session)?;
     }
     Ok(())
 }
@@ -113,8 +123,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
 fn runs<'a>(arguments: &Arguments, collection: &Collection) -> Result<Vec<(String, Ingest<'a>)>> {
     if !arguments.codes.is_empty() {
         let mut source = CodeSource::new();
+        let mut given = [false; 2];
         for codes in &arguments.codes {
             let (modality, path) = named_array(codes)?;
+            if std::mem::replace(&mut given[modality.index()], true) {
+                return Err(Failure::usage(format!(
+                    "--codes {modality}=… is given twice; a modality has one array"
+                )));
+            }
             source = source.codes(modality, Array::open(path)?);
         }
         if let Some(path) = &arguments.ids {

@@ -15,6 +15,7 @@ use twinbit::{Collection, Database, Field, IdKind, ImageEncoding, Schema, TextEn
 use crate::demo::experiment::{BITS, Experiment};
 use crate::demo::report::Report;
 use crate::failure::{Failure, Result};
+use crate::interrupt;
 use crate::output::{Table, count};
 use crate::session::Session;
 
@@ -35,6 +36,7 @@ pub struct Arguments {
 /// Runs the demonstration.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let begin = Instant::now();
+    interrupt::listen();
     std::fs::create_dir_all(&arguments.folder)
         .map_err(|error| Failure::file(&arguments.folder, "create the folder", &error))?;
     let path = arguments.folder.join("db");

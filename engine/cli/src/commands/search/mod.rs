@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value as Json;
-use twinbit::{Against, Array, Fields, Filter, Hit, Input, Modality, Query, Snapshot};
+use twinbit::{Against, Array, ElementType, Fields, Filter, Hit, Input, Modality, Query, Snapshot};
 
 use crate::commands::list::shortened;
 use crate::failure::{Failure, Result};
@@ -126,6 +126,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         query = query.deadline(Duration::from_millis(milliseconds));
     }
     let spinner = session.progress.spinner("searching");
+    interrupt::listen();
     let answered = query.cancel(interrupt::flag()).explain();
     spinner.finish_and_clear();
     let answered = answered?;
@@ -164,8 +165,8 @@ fn question(arguments: &Arguments, snapshot: &Snapshot) -> Result<(Query, String
     }
     if let Some(path) = &arguments.image {
         check_modality(modality, Modality::Image, "--image")?;
-        let bytes = std::fs::read(path).map_err(|error| Failure::file(path, "read the picture", &error))?;
-        return Ok((snapshot.query(Modality::Image, Input::picture(bytes)), path.display().to_string()));
+        let picture = Input::picture_file(path)?;
+        return Ok((snapshot.query(Modality::Image, picture), path.display().to_string()));
     }
     if let Some(id) = &arguments.id {
         let id = parse_id(id, snapshot.schema())?;
@@ -183,7 +184,7 @@ fn question(arguments: &Arguments, snapshot: &Snapshot) -> Result<(Query, String
     let modality = modality.ok_or_else(|| Failure::usage("--features and --codes need --modality"))?;
     let (inputs, path) = match (&arguments.features, &arguments.codes) {
         (Some(path), _) => (features(path)?, path),
-        (None, Some(path)) => (codes(path)?, path),
+        (None, Some(path)) => (codes(path, snapshot.schema().bits().bytes())?, path),
         (None, None) => return Err(Failure::usage("search needs a query")),
     };
     Ok((snapshot.query_many(modality, inputs), path.display().to_string()))
@@ -201,22 +202,37 @@ fn check_modality(given: Option<Modality>, expected: Modality, option: &str) -> 
 /// Each row of an array of features as a query. A single dimension is one row.
 pub fn features(path: &Path) -> Result<Vec<Input>> {
     let array = Array::open(path)?;
-    let width = row_width(&array);
+    let width = row_width(&array)?;
     Ok(array.to_f32()?.chunks_exact(width).map(Input::features).collect())
 }
 
-/// Each row of an array of packed codes as a query. A single dimension is one row.
-fn codes(path: &Path) -> Result<Vec<Input>> {
+/// Each row of an array of packed codes of so many bytes as a query. A single dimension is one row.
+fn codes(path: &Path, bytes: usize) -> Result<Vec<Input>> {
     let array = Array::open(path)?;
-    let width = row_width(&array);
+    if array.element_type() != ElementType::U8 {
+        let found = array.element_type().name();
+        return Err(Failure::new(format!("{} holds {found}, codes are uint8", array.name())));
+    }
+    let width = row_width(&array)?;
+    if width != bytes {
+        return Err(Failure::new(format!(
+            "{} has codes of {width} bytes, the collection's have {bytes}",
+            array.name()
+        )));
+    }
     Ok(array.to_u8()?.chunks_exact(width).map(Input::code).collect())
 }
 
-fn row_width(array: &Array) -> usize {
-    match array.shape() {
-        [values] => (*values).max(1),
-        _ => array.width().max(1),
+/// Values of a query; an array without any asks nothing.
+fn row_width(array: &Array) -> Result<usize> {
+    let (rows, width) = match array.shape() {
+        [values] => (1, *values),
+        _ => (array.rows(), array.width()),
+    };
+    if rows == 0 || width == 0 {
+        return Err(Failure::new(format!("{} holds no query: {rows} rows of {width} values", array.name())));
     }
+    Ok(width)
 }
 
 fn answer(query: usize, hits: &[Hit], fields: &[Fields]) -> Answer {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use twinbit::{Array, ArrayPairs, CodesBuf, Collection, Modality, Model, Outcome, Scores};
+use twinbit::{Array, ArrayPairs, CodesBuf, Collection, Modality, Model, Outcome, PairSource, Scores};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -84,6 +84,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
     let config = arguments.hyper.config(collection.schema()?.bits())?;
+    interrupt::listen();
     let trouble = Trouble::default();
     let watch = Watch::new(session, config.epochs, &trouble);
     let mut trainer = collection.trainer().config(config).observer(watch);
@@ -174,7 +175,8 @@ struct Arrays {
 
 impl Arrays {
     fn open(image: &Path, text: &Path, split: &SplitArguments) -> Result<Self> {
-        let rows = Array::open(image)?.rows();
+        // Rows that hold nothing cost nothing to announce: refused before there is a list of them.
+        let rows = ArrayPairs::new(Array::open(image)?, Array::open(text)?)?.pairs();
         let labels = split.label.as_deref().map(|path| LabelMatrix::open(path, rows)).transpose()?;
         Ok(Self { paths: [image.to_path_buf(), text.to_path_buf()], split: split.divide(rows)?, labels })
     }

@@ -99,6 +99,9 @@ impl LabelMatrix {
     /// Reads a matrix.
     pub fn read(path: &std::path::Path) -> Result<Self> {
         let array = Array::open(path)?;
+        if array.width() == 0 {
+            return Err(Failure::new(format!("{} has rows of no labels", array.name())));
+        }
         Ok(Self {
             name: array.name().to_owned(),
             rows: array.rows(),

@@ -464,7 +464,7 @@ fn known_fields(known: &[String]) -> String {
 }
 
 impl Error {
-    /// Whether something on disk is damaged: restore from a checkpoint, do not retry.
+    /// Whether something on disk is damaged: restore from a backup, do not retry.
     pub fn is_corruption(&self) -> bool {
         match self {
             Self::Corrupt { .. } => true,

@@ -226,7 +226,8 @@ fn gather(picture: &Picture, windows: Windows, rows: &mut [f32]) {
     }
 }
 
-#[cfg(all(test, feature = "efficientnet-lite0"))]
+#[cfg(test)]
+#[cfg(feature = "efficientnet-lite0")]
 mod tests {
     use std::path::PathBuf;
 

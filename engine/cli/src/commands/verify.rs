@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     match report.problems.as_slice() {
         [] => session.output.say(format!("{checked}: everything is as it was written")),
         [first, ..] => Err(Failure::new(format!(
-            "{checked}: {} place{} damaged, the first in {} at byte {}; restore from a checkpoint",
+            "{checked}: {} place{} damaged, the first in {} at byte {}; restore from a backup",
             report.problems.len(),
             if report.problems.len() == 1 { " is" } else { "s are" },
             first.path.display(),

@@ -106,7 +106,9 @@ pub enum Error {
         collection: String,
     },
     /// A record of this id is there already and the call does not replace.
-    #[error("record {id} exists already; use `put` to replace it, or another id")]
+    #[error(
+        "record {id} exists already; replace it with `put` (`--upsert` on the command line), or take another id"
+    )]
     Duplicate {
         /// The id met twice.
         id: RecordId,

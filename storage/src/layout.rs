@@ -66,6 +66,26 @@ impl Layout {
         }
     }
 
+    /// Refuses a database that has lost its catalog's `CURRENT` file: RocksDB would put an empty
+    /// catalog in its place, and the sweep would then remove every segment, as nothing names them.
+    ///
+    /// RocksDB writes that file before its first log or table, and we write segments and models
+    /// later still, so that without any of these a creation was interrupted and may go on.
+    pub(crate) fn check_catalog_is_whole(&self) -> Result<(), Error> {
+        let catalog = durable::names(&self.catalog)?;
+        if catalog.iter().any(|name| name == "CURRENT") {
+            return Ok(());
+        }
+        let has_data = catalog.iter().any(|name| name.ends_with(".log") || name.ends_with(".sst"));
+        let mut files = durable::names(&self.segments)?;
+        files.extend(durable::names(&self.models)?);
+        if has_data || files.iter().any(|name| is_our_name(name)) {
+            let what = "the catalog's file CURRENT is missing; restore the folder from a backup";
+            return Err(Error::corrupt(&self.catalog.join("CURRENT"), 0, what));
+        }
+        Ok(())
+    }
+
     pub(crate) fn create_folders(&self) -> Result<(), Error> {
         for folder in [&self.root, &self.segments, &self.models] {
             durable::create_folder(folder)?;
@@ -114,5 +134,24 @@ mod tests {
         assert!(matches!(layout.check_is_ours(), Err(Error::NotADatabase { .. })));
         let file = Layout::new(&folder.path().join("holiday.jpg"));
         assert!(matches!(file.check_is_ours(), Err(Error::NotADatabase { .. })));
+    }
+
+    #[test]
+    fn a_database_without_its_catalog_is_damaged_and_keeps_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || crate::Store::open(folder.path(), crate::StoreOptions::default());
+        drop(open().unwrap());
+        let layout = Layout::new(folder.path());
+        let rows = layout.rows(3);
+        std::fs::write(&rows, "a segment").unwrap();
+        std::fs::remove_file(layout.catalog.join("CURRENT")).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(open(), Err(Error::Corrupt { .. })));
+        }
+        std::fs::remove_dir_all(&layout.catalog).unwrap();
+        assert!(matches!(open(), Err(Error::Corrupt { .. })));
+        assert!(rows.is_file());
+        std::fs::remove_file(&rows).unwrap();
+        open().unwrap();
     }
 }

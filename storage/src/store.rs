@@ -58,6 +58,7 @@ impl Store {
         layout.check_is_ours()?;
         layout.create_folders()?;
         let held = durable::lock(&layout.lock, &layout.root)?;
+        layout.check_catalog_is_whole()?;
         let catalog = Arc::new(Catalog::open(&layout.catalog, options.cache_bytes, held)?);
         if !check_format(&catalog.pin())? {
             let mut batch = catalog.batch()?;

@@ -13,7 +13,7 @@ mod skipped;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, bounded};
 use twinbit_storage::format::MAX_TEXT_BYTES;
@@ -30,6 +30,8 @@ use skipped::SkippedFile;
 const ROWS_A_COMMIT: usize = 250_000;
 /// A commit is made when the transaction holds so many bytes.
 const BYTES_A_COMMIT: usize = 64 << 20;
+/// Pictures take a while to encode: a run that is killed loses no more than about this much of it.
+const TIME_A_COMMIT: Duration = Duration::from_secs(10);
 /// Items that are encoded together, unless the caller says otherwise.
 const ITEMS_A_BLOCK: usize = 256;
 /// Blocks that are read ahead while one is encoded.
@@ -218,6 +220,7 @@ impl Run<'_, '_> {
     fn write(&mut self, messages: Receiver<Message>) -> Result<IngestOutcome> {
         let one_commit = self.schema.id_kind() == IdKind::Auto;
         let mut writer = self.collection.writer()?;
+        let mut committed = Instant::now();
         for message in messages {
             let items = match message {
                 Message::Block(items) => items,
@@ -229,10 +232,13 @@ impl Run<'_, '_> {
             };
             let next = items.last().map(|item| item.next);
             self.write_items(&mut writer, items)?;
-            let full = writer.pending_rows() >= ROWS_A_COMMIT || writer.pending_bytes() >= BYTES_A_COMMIT;
+            let full = writer.pending_rows() >= ROWS_A_COMMIT
+                || writer.pending_bytes() >= BYTES_A_COMMIT
+                || committed.elapsed() >= TIME_A_COMMIT;
             if full && !one_commit && next.is_some() {
                 self.commit(writer, next)?;
                 writer = self.collection.writer()?;
+                committed = Instant::now();
             }
             if self.report().is_break() {
                 return Ok(IngestOutcome::Interrupted);

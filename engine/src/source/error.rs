@@ -99,7 +99,7 @@ pub enum SourceError {
         wanted: &'static str,
     },
     /// A column that is no declared field.
-    #[error("{name} has a column {column:?}, which is no field of this collection; it has {}. Declare it, or ask to ignore unknown columns", listed(.known))]
+    #[error("{name} has a column {column:?}, which is no field of this collection; it has {}. Declare it, or leave the column out", listed(.known))]
     UnknownColumn {
         /// The line.
         name: String,

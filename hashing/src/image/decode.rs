@@ -38,12 +38,33 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Er
     let Some(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) = format else {
         return Err(Error::ImageFormat);
     };
+    // The decoder fills what is missing of a cut JPEG with gray and says nothing.
+    if format == ImageFormat::Jpeg && !has_end(bytes) {
+        return Err(Error::ImageDamaged { source: "the file is cut off: it has no end marker".into() });
+    }
     // The decoders are other people's code on anybody's bytes: should one of them panic, the
     // picture is to blame, not the job that came across it.
     match catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, limits))) {
         Ok(result) => result,
         Err(_) => Err(Error::ImageDamaged { source: "the decoder failed".into() }),
     }
+}
+
+/// Whether a JPEG's end marker follows the start of its scan. Segments before the scan are stepped
+/// over, as an embedded thumbnail has an end marker too; within a scan none can occur by chance.
+fn has_end(jpeg: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END: [u8; 2] = [0xff, 0xd9];
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    while let &[0xff, marker, high, low, ..] = rest {
+        if marker == START_OF_SCAN {
+            return rest.windows(2).any(|pair| pair == END);
+        }
+        // A marker may be padded with any number of 0xff.
+        let step = if marker == 0xff { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
+        rest = rest.get(step..).unwrap_or_default();
+    }
+    false
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Error> {
@@ -124,6 +145,16 @@ mod tests {
     fn lossless_formats_give_the_pixels_back() {
         for format in [ImageFormat::Png, ImageFormat::WebP] {
             assert_eq!(decode(&encoded(sample(9, 5), format), &LIMITS).unwrap(), sample(9, 5));
+        }
+    }
+
+    #[test]
+    fn a_jpeg_that_is_cut_off_is_damaged_wherever_the_cut() {
+        let jpeg = with_orientation(&encoded(sample(64, 48), ImageFormat::Jpeg), 1);
+        decode(&jpeg, &LIMITS).unwrap();
+        decode(&[&jpeg[..], b"trailing bytes"].concat(), &LIMITS).unwrap();
+        for length in 3..jpeg.len() {
+            assert!(decode(&jpeg[..length], &LIMITS).is_err(), "{length} of {} bytes", jpeg.len());
         }
     }
 

@@ -81,6 +81,12 @@ struct Finished {
 /// Trains a model and installs it.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let Method::Ucch = arguments.method;
+    if let Some(folder) = arguments.save.as_deref().and_then(Path::parent)
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        return Err(Failure::new(format!("--save: there is no folder {}; make it first", folder.display())));
+    }
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
     let config = arguments.hyper.config(collection.schema()?.bits())?;

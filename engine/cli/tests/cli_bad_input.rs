@@ -207,6 +207,15 @@ fn codes_of_an_impossible_length() {
 }
 
 #[test]
+fn a_page_never_replaces_a_picture() {
+    let place = trained();
+    place.write("holiday.jpg", "a picture");
+    let message = place.fails("search a.db --features image.npy --modality image --show holiday.jpg");
+    assert!(message.contains("must end in .html"), "{message}");
+    assert_eq!(place.read("holiday.jpg"), "a picture");
+}
+
+#[test]
 fn a_filter_that_does_not_fit_is_shown_with_a_caret() {
     let place = stored();
     let caret = |line: &str, what: &str, under: &str| {

@@ -102,6 +102,14 @@ struct ShownHit {
 
 /// Finds the nearest records.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    if let Some(path) = &arguments.show
+        && !path.extension().is_some_and(|end| end == "html" || end == "htm")
+    {
+        return Err(Failure::new(format!(
+            "--show {}: the page is written over what is there, so its name must end in .html",
+            path.display()
+        )));
+    }
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
     let database = session.read(&arguments.db)?;
     let snapshot = session.collection(&database)?.snapshot()?;

@@ -8,10 +8,11 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::error::Error;
 use crate::format::TEMPORARY_ENDING;
+use crate::gate;
 
 /// Creates a folder with its parents and makes its name durable.
 pub(crate) fn create_folder(path: &Path) -> Result<(), Error> {
@@ -164,7 +165,7 @@ impl Files {
     /// The one guard of a file that the catalog names and that others may use too.
     pub(crate) fn named_shared(self: &Arc<Self>, path: PathBuf) -> Arc<FileGuard> {
         let guard = Arc::new(self.named(path.clone()));
-        self.lock_shared().insert(path, Arc::downgrade(&guard));
+        gate::lock(&self.shared).insert(path, Arc::downgrade(&guard));
         guard
     }
 
@@ -179,7 +180,7 @@ impl Files {
         write: impl FnOnce(&Path) -> Result<(), Error>,
     ) -> Result<Arc<FileGuard>, Error> {
         // Held while writing: who comes meanwhile shares the file.
-        let mut shared = self.lock_shared();
+        let mut shared = gate::lock(&self.shared);
         shared.retain(|_, guard| guard.strong_count() > 0);
         if let Some(guard) = shared.get(&path).and_then(Weak::upgrade) {
             return Ok(guard);
@@ -190,24 +191,16 @@ impl Files {
         Ok(guard)
     }
 
-    fn lock_shared(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<FileGuard>>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn guard(self: &Arc<Self>, path: PathBuf, doomed: bool) -> FileGuard {
         let number = self.next_guard.fetch_add(1, Ordering::Relaxed);
-        lock_owners(&self.owners).insert(path.clone(), number);
+        gate::lock(&self.owners).insert(path.clone(), number);
         FileGuard { path, doomed: AtomicBool::new(doomed), number, files: self.clone() }
     }
 
     /// Whether a guard answers for the path.
     pub(crate) fn is_guarded(&self, path: &Path) -> bool {
-        lock_owners(&self.owners).contains_key(path)
+        gate::lock(&self.owners).contains_key(path)
     }
-}
-
-fn lock_owners(owners: &Mutex<HashMap<PathBuf, u64>>) -> MutexGuard<'_, HashMap<PathBuf, u64>> {
-    owners.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A file that is removed when the last user lets go, if it is doomed.
@@ -240,7 +233,7 @@ impl FileGuard {
 impl Drop for FileGuard {
     fn drop(&mut self) {
         // Held until the file is gone, so that a new file of that name is not removed instead.
-        let mut owners = lock_owners(&self.files.owners);
+        let mut owners = gate::lock(&self.files.owners);
         if owners.get(&self.path) != Some(&self.number) {
             return;
         }

@@ -1,9 +1,14 @@
 //! Ids and field values between the command line, JSON and the library.
 
 use serde_json::{Map, Value as Json, json};
-use twinbit::{FieldType, IdKind, RecordId, Schema, Value, format_timestamp};
+use twinbit::{FieldType, Filter, IdKind, RecordId, Schema, Value, format_timestamp};
 
 use crate::failure::{Failure, Result};
+
+/// A filter as typed, when there is one.
+pub fn parse_filter(text: Option<&str>) -> Result<Option<Filter>> {
+    Ok(text.map(Filter::parse).transpose().map_err(twinbit::Error::from)?)
+}
 
 /// An id as it is typed, in the collection's type.
 pub fn parse_id(text: &str, schema: &Schema) -> Result<RecordId> {

@@ -177,15 +177,8 @@ fn a_picture_larger_than_allowed() {
 fn rows_without_values_are_refused_before_they_are_listed() {
     let place = empty();
     place.write("none.npy", npy("|u1", "(2147483648, 0)", &[]));
-    let program = place.command("train a.db --image none.npy --text none.npy --threads 1");
-    let arguments: Vec<&std::ffi::OsStr> = program.get_args().collect();
-    let output = std::process::Command::new("sh")
-        .args(["-c", "ulimit -v 4000000; exec \"$0\" \"$@\""])
-        .arg(program.get_program())
-        .args(arguments)
-        .current_dir(place.path(""))
-        .output()
-        .unwrap();
+    let output =
+        place.limited("ulimit -v 4000000", "train a.db --image none.npy --text none.npy --threads 1");
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("error: ") && message.contains("none.npy"), "{message}");
@@ -320,15 +313,10 @@ fn a_disk_that_is_full() {
     place.write("big.npy", npy_f32(IMAGE_WIDTH, &image_features(0..rows)));
     place.write("big-text.npy", npy_u8(TEXT_WIDTH, &text_features(0..rows)));
     place.write("big-ids.txt", (0..rows).map(|row| format!("big-{row}\n")).collect::<String>());
-    let program = place.command("ingest a.db --image big.npy --text big-text.npy --ids big-ids.txt");
-    let arguments: Vec<&std::ffi::OsStr> = program.get_args().collect();
-    let output = std::process::Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" \"$@\""])
-        .arg(program.get_program())
-        .args(arguments)
-        .current_dir(place.path(""))
-        .output()
-        .unwrap();
+    let output = place.limited(
+        "trap '' XFSZ; ulimit -f 200",
+        "ingest a.db --image big.npy --text big-text.npy --ids big-ids.txt",
+    );
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use twinbit::Filter;
 
 use crate::failure::{Failure, Result};
 use crate::output::count;
 use crate::session::Session;
+use crate::values::parse_filter;
 use crate::values::parse_ids;
 
 /// Arguments of `delete`.
@@ -30,7 +30,7 @@ pub struct Arguments {
 
 /// Deletes records, all of them or none.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
-    let filter = arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
+    let filter = parse_filter(arguments.filter.as_deref())?;
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
     let mut writer = collection.writer()?;

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{DirectionScores, Filter, Queries, RecordId, Schema};
+use twinbit::{DirectionScores, Queries, RecordId, Schema};
 
 use crate::commands::search::features;
 use crate::commands::train::LabelMatrix;
 use crate::failure::{Failure, Result};
 use crate::output::Table;
 use crate::session::Session;
-use crate::values::parse_id;
+use crate::values::{parse_filter, parse_id};
 
 /// Cut-offs that are always measured.
 const CUTOFFS: [usize; 3] = [1, 5, 10];
@@ -69,8 +69,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         image: Some(image), text: Some(text), label: Some(label), database_label: Some(all), ..
     } = arguments
     else {
-        let filter =
-            arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
+        let filter = parse_filter(arguments.filter.as_deref())?;
         let recall = snapshot.recall(filter.as_ref(), &ks);
         spinner.finish_and_clear();
         return print(session, &recall?, |recall| {

@@ -50,6 +50,15 @@ impl Place {
         self.command(line).output().unwrap()
     }
 
+    /// Runs a command under limits that the shell sets first.
+    pub fn limited(&self, limits: &str, line: &str) -> Output {
+        let program = self.command(line);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        shell.arg(program.get_program()).args(program.get_args());
+        shell.current_dir(self.folder.path()).output().unwrap()
+    }
+
     /// Standard output of a command that must succeed.
     pub fn ok(&self, line: &str) -> String {
         let output = self.run(line);

@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value as Json;
-use twinbit::{Against, Array, ElementType, Fields, Filter, Hit, Input, Modality, Query, Snapshot};
+use twinbit::{Against, Array, ElementType, Fields, Hit, Input, Modality, Query, Snapshot};
 
 use crate::commands::list::shortened;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::output::{Table, to_standard_error};
 use crate::session::Session;
-use crate::values::{fields_json, fields_text, id_json, parse_id};
+use crate::values::{fields_json, fields_text, id_json, parse_filter, parse_id};
 
 /// Arguments of `search`.
 #[derive(Args)]
@@ -110,7 +110,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
             path.display()
         )));
     }
-    let filter = arguments.filter.as_deref().map(Filter::parse).transpose().map_err(twinbit::Error::from)?;
+    let filter = parse_filter(arguments.filter.as_deref())?;
     let database = session.read(&arguments.db)?;
     let snapshot = session.collection(&database)?.snapshot()?;
     let (mut query, title) = question(arguments, &snapshot)?;

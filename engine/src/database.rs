@@ -73,17 +73,16 @@ impl Database {
             .thread_name(|number| format!("twinbit-{number}"))
             .build()
             .map_err(|source| Error::Threads { source: Box::new(source) })?;
-        let store = if read_only {
-            Store::open_read_only(path)?
-        } else {
-            let mut store_options = StoreOptions::default();
-            if let Some(durability) = options.durability {
-                store_options.durability = durability;
-            }
-            if let Some(bytes) = options.cache_bytes {
-                store_options.cache_bytes = bytes;
-            }
-            Store::open(path, store_options)?
+        let mut store_options = StoreOptions { read_mode: options.read_mode, ..StoreOptions::default() };
+        if let Some(durability) = options.durability {
+            store_options.durability = durability;
+        }
+        if let Some(bytes) = options.cache_bytes {
+            store_options.cache_bytes = bytes;
+        }
+        let store = match read_only {
+            true => Store::open_read_only(path, store_options)?,
+            false => Store::open(path, store_options)?,
         };
         let inner = Inner {
             path: path.to_path_buf(),

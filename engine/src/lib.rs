@@ -119,6 +119,6 @@ pub use twinbit_hashing::{
     TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
-pub use twinbit_storage::{Durability, FieldType, IdKind, Problem, RecordId, Value, VerifyReport};
+pub use twinbit_storage::{Durability, FieldType, IdKind, Problem, ReadMode, RecordId, Value, VerifyReport};
 pub use value::format_timestamp;
 pub use writer::Writer;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::database::Database;
-use crate::{Device, Durability, Result};
+use crate::{Device, Durability, ReadMode, Result};
 
 /// Options of a database; made by [`Database::builder`].
 ///
@@ -23,6 +23,7 @@ pub struct Builder {
     pub(crate) durability: Option<Durability>,
     pub(crate) device: Device,
     pub(crate) cache_bytes: Option<usize>,
+    pub(crate) read_mode: ReadMode,
 }
 
 impl Builder {
@@ -47,6 +48,12 @@ impl Builder {
     /// Memory for the catalog's cache of ids, fields and indexes.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// How segment files are read (default: [`ReadMode::Mapped`]).
+    pub fn read_mode(mut self, mode: ReadMode) -> Self {
+        self.read_mode = mode;
         self
     }
 

@@ -1,6 +1,6 @@
 //! The RocksDB catalog: families, options, batches and pinned reads.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use rocksdb::{
 };
 
 use crate::dead;
-use crate::durable;
 use crate::error::Error;
 use crate::keys;
 
@@ -103,8 +102,10 @@ impl Catalog {
 
     /// Which manifest is current, and its length: they change whenever the writer replaces files.
     pub(crate) fn manifest(path: &Path) -> Result<(String, u64), Error> {
-        let name = String::from_utf8_lossy(&durable::read(&path.join("CURRENT"))?).trim().to_owned();
-        let length = durable::length(&path.join(&name))?;
+        let current = path.join("CURRENT");
+        let name = fs::read_to_string(&current).map_err(Error::io(&current, "read"))?.trim().to_owned();
+        let manifest = path.join(&name);
+        let length = fs::metadata(&manifest).map_err(Error::io(&manifest, "read the length of"))?.len();
         Ok((name, length))
     }
 

@@ -130,6 +130,11 @@ pub(crate) enum ColumnKind {
 }
 
 impl ColumnKind {
+    /// Whether the column has kept inputs: large, and read a row at a time.
+    pub(crate) fn is_kept_input(self) -> bool {
+        matches!(self, ColumnKind::ImageFeatures | ColumnKind::TextFeatures | ColumnKind::TextBlocks)
+    }
+
     pub(crate) fn from_number(number: u32) -> Option<Self> {
         use ColumnKind::*;
         [

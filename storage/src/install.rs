@@ -1,6 +1,7 @@
 //! Installing a model: codes for every row, then one atomic switch.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use twinbit_kernels::{CodesBuf, Modality};
 
 use crate::catalog::Family;
-use crate::durable::{self, FileGuard};
+use crate::durable::{FileGuard, Files};
 use crate::error::{BoxedError, Error};
 use crate::flush;
 use crate::format::hash;
@@ -77,7 +78,8 @@ impl Store {
 
     /// The bytes of a model that a collection uses.
     pub fn model_bytes(&self, model: ModelId) -> Result<Vec<u8>, Error> {
-        read_model(&self.inner.state(), model, &self.inner.layout.model(model))
+        let layout = &self.inner.layout;
+        read_model(&self.inner.state(), &layout.files, model, &layout.model(model))
     }
 }
 
@@ -87,20 +89,20 @@ impl CollectionView {
         // The guard keeps the file for as long as the view is there.
         let CollectionState { info, model_file, .. } = self.collection.as_ref();
         match (info.model, model_file) {
-            (Some(model), Some(file)) => read_model(&self.state, model, file.path()).map(Some),
+            (Some(model), Some(file)) => read_model(&self.state, file.files(), model, file.path()).map(Some),
             _ => Ok(None),
         }
     }
 }
 
-fn read_model(state: &State, model: ModelId, path: &Path) -> Result<Vec<u8>, Error> {
+fn read_model(state: &State, files: &Files, model: ModelId, path: &Path) -> Result<Vec<u8>, Error> {
     let key = keys::model(model);
     let Some(value) = state.pin.get(Family::Meta, &key)? else {
         return Err(Error::NotFound { what: "model", name: model.to_string() });
     };
     let entry = ModelEntry::decode(&value)
         .ok_or_else(|| state.pin.corrupt(Family::Meta, &key, "the model's entry is unreadable"))?;
-    let bytes = durable::read(path)?;
+    let bytes = files.read(path)?;
     if bytes.len() as u64 != entry.length || hash(&bytes) != entry.hash {
         return Err(Error::corrupt(path, 0, "the model's length or checksum does not match"));
     }
@@ -121,7 +123,7 @@ impl Job<'_> {
     fn write_model(&self, bytes: &[u8]) -> Result<Arc<FileGuard>, Error> {
         let layout = &self.store.layout;
         layout.files.shared_or_new(layout.model(self.model), |path| {
-            durable::write_new(path, |out| out.write_all(bytes)).map(|_| ())
+            layout.files.write_new(path, |out| out.write_all(bytes)).map(|_| ())
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::durable::{self, Files};
+use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{
     CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING, codes_name, model_name,
@@ -23,14 +23,14 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path, files: Files) -> Self {
         Layout {
             root: root.to_path_buf(),
             lock: root.join(LOCK_FILE),
             catalog: root.join(CATALOG_FOLDER),
             segments: root.join(SEGMENTS_FOLDER),
             models: root.join(MODELS_FOLDER),
-            files: Arc::default(),
+            files: Arc::new(files),
         }
     }
 
@@ -56,7 +56,7 @@ impl Layout {
             return Ok(());
         }
         let ours = [LOCK_FILE, CATALOG_FOLDER, SEGMENTS_FOLDER, MODELS_FOLDER];
-        let names = durable::names(&self.root)?;
+        let names = self.files.names(&self.root)?;
         match names.iter().find(|name| !ours.contains(&name.as_str())) {
             Some(other) => Err(Error::NotADatabase {
                 path: self.root.clone(),
@@ -72,13 +72,13 @@ impl Layout {
     /// RocksDB writes that file before its first log or table, and we write segments and models
     /// later still, so that without any of these a creation was interrupted and may go on.
     pub(crate) fn check_catalog_is_whole(&self) -> Result<(), Error> {
-        let catalog = durable::names(&self.catalog)?;
+        let catalog = self.files.names(&self.catalog)?;
         if catalog.iter().any(|name| name == "CURRENT") {
             return Ok(());
         }
         let has_data = catalog.iter().any(|name| name.ends_with(".log") || name.ends_with(".sst"));
-        let mut files = durable::names(&self.segments)?;
-        files.extend(durable::names(&self.models)?);
+        let mut files = self.files.names(&self.segments)?;
+        files.extend(self.files.names(&self.models)?);
         if has_data || files.iter().any(|name| is_our_name(name)) {
             let what = "the catalog's file CURRENT is missing; restore the folder from a backup";
             return Err(Error::corrupt(&self.catalog.join("CURRENT"), 0, what));
@@ -88,7 +88,7 @@ impl Layout {
 
     pub(crate) fn create_folders(&self) -> Result<(), Error> {
         for folder in [&self.root, &self.segments, &self.models] {
-            durable::create_folder(folder)?;
+            self.files.create_folder(folder)?;
         }
         Ok(())
     }
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn a_folder_with_other_things_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path());
+        let layout = Layout::new(folder.path(), Files::default());
         assert!(layout.check_is_ours().is_ok());
         std::fs::write(folder.path().join("holiday.jpg"), b"x").unwrap();
         assert!(matches!(layout.check_is_ours(), Err(Error::NotADatabase { .. })));
-        let file = Layout::new(&folder.path().join("holiday.jpg"));
+        let file = Layout::new(&folder.path().join("holiday.jpg"), Files::default());
         assert!(matches!(file.check_is_ours(), Err(Error::NotADatabase { .. })));
     }
 
@@ -141,7 +141,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || crate::Store::open(folder.path(), crate::StoreOptions::default());
         drop(open().unwrap());
-        let layout = Layout::new(folder.path());
+        let layout = Layout::new(folder.path(), Files::default());
         let rows = layout.rows(3);
         std::fs::write(&rows, "a segment").unwrap();
         std::fs::remove_file(layout.catalog.join("CURRENT")).unwrap();

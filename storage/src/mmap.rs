@@ -18,15 +18,15 @@ impl Mapping {
     /// Maps the file, which must have exactly `length` bytes.
     pub(crate) fn open(path: &Path, length: u64) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io(path, "open"))?;
-        let found = file.metadata().map_err(Error::io(path, "read the length of"))?.len();
-        if found != length {
-            return Err(Error::corrupt(
+        let mapping = Self::map(&file).map_err(Error::io(path, "map"))?;
+        match mapping.len() as u64 {
+            found if found == length => Ok(mapping),
+            found => Err(Error::corrupt(
                 path,
                 found.min(length),
                 format!("it has {found} bytes instead of {length}"),
-            ));
+            )),
         }
-        Self::map(&file).map_err(Error::io(path, "map"))
     }
 
     #[allow(unsafe_code, reason = "mapping a file is unsafe by nature; see the comment")]

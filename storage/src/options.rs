@@ -1,5 +1,9 @@
 //! How a database is opened.
 
+use std::sync::Arc;
+
+use crate::fs::{Disk, FileSystem};
+
 /// Whether a commit waits until it would survive a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -9,6 +13,20 @@ pub enum Durability {
     /// It returns once the operating system has it: it survives the end of the process, and a power
     /// failure may take the last commits, never an earlier one without the later ones.
     Eventual,
+}
+
+/// How segment files are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Mapped into memory: nothing is read before it is needed, and the system's cache is all the
+    /// memory it takes. Who truncates such a file from outside ends the process with SIGBUS, and so
+    /// does a network file system that loses it.
+    #[default]
+    Mapped,
+    /// Read with ordinary calls: codes, ids and presence bits are read and checked against their
+    /// checksums at open and held in memory, kept inputs are read as they are asked for. A truncated
+    /// file is an error, never a signal.
+    Read,
 }
 
 /// Options of [`Store::open`](crate::Store::open).
@@ -24,6 +42,10 @@ pub struct StoreOptions {
     pub fresh_bytes: usize,
     /// Bytes that a transaction gathers before it writes them as a segment.
     pub segment_bytes: usize,
+    /// How segment files are read.
+    pub read_mode: ReadMode,
+    /// The way to the disk for all files outside the catalog.
+    pub file_system: Arc<dyn FileSystem>,
 }
 
 impl Default for StoreOptions {
@@ -34,6 +56,8 @@ impl Default for StoreOptions {
             fresh_rows: 65_536,
             fresh_bytes: 32 << 20,
             segment_bytes: 64 << 20,
+            read_mode: ReadMode::Mapped,
+            file_system: Arc::new(Disk),
         }
     }
 }

@@ -234,7 +234,7 @@ impl Part {
     /// The kept image features of a row.
     pub fn image_features(&self, row: u32) -> Result<Option<Vec<f16>>, Error> {
         match &self.data.source {
-            Source::Segment(segment) => Ok(segment.rows.features(Modality::Image, row)?.map(<[f16]>::to_vec)),
+            Source::Segment(segment) => segment.rows.features(Modality::Image, row),
             Source::Fresh(_) => Ok(self.fresh_record(row)?.image),
         }
     }
@@ -242,7 +242,7 @@ impl Part {
     /// The kept text features of a row.
     pub fn text_features(&self, row: u32) -> Result<Option<Vec<f16>>, Error> {
         match &self.data.source {
-            Source::Segment(segment) => Ok(segment.rows.features(Modality::Text, row)?.map(<[f16]>::to_vec)),
+            Source::Segment(segment) => segment.rows.features(Modality::Text, row),
             Source::Fresh(_) => Ok(match self.fresh_record(row)?.text {
                 Some(StoredText::Features(features)) => Some(features),
                 _ => None,
@@ -270,9 +270,7 @@ impl Part {
         let present = Modality::ALL.map(|modality| rows.is_present(modality, row));
         let text = match rows.text(row)? {
             Some(text) => Some(StoredText::Text(text)),
-            None => {
-                rows.features(Modality::Text, row)?.map(|features| StoredText::Features(features.to_vec()))
-            }
+            None => rows.features(Modality::Text, row)?.map(StoredText::Features),
         };
         let mut codes = [None, None];
         for ((code, modality), present) in codes.iter_mut().zip(Modality::ALL).zip(present) {
@@ -283,7 +281,7 @@ impl Part {
         Ok(StoredRecord {
             id: rows.id(row)?,
             ordinal: rows.ordinal(row),
-            image: rows.features(Modality::Image, row)?.map(<[f16]>::to_vec),
+            image: rows.features(Modality::Image, row)?,
             text,
             codes,
             present,

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use crate::buffer::{Row, RowBuffer};
 use crate::catalog::{Family, Pin};
 use crate::dead::Dead;
-use crate::durable::{self, FileGuard};
+use crate::durable::FileGuard;
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION, FRESH_BLOCK_ROWS};
 use crate::fresh;
@@ -304,7 +304,7 @@ fn open_model(layout: &Layout, pin: &Pin, model: ModelId) -> Result<Arc<FileGuar
         .get(Family::Meta, &key)?
         .and_then(|bytes| ModelEntry::decode(&bytes))
         .ok_or_else(|| pin.corrupt(Family::Meta, &key, "the model's entry is missing or unreadable"))?;
-    let length = durable::length(&path)?;
+    let length = layout.files.length(&path)?;
     if length != entry.length {
         let what = format!("it has {length} bytes where the catalog states {}", entry.length);
         return Err(Error::corrupt(&path, length.min(entry.length), what));

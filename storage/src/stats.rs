@@ -1,7 +1,6 @@
 //! Sizes and counts.
 
 use crate::catalog::Family;
-use crate::durable;
 use crate::error::Error;
 use crate::id::CollectionId;
 use crate::store::Store;
@@ -55,10 +54,10 @@ impl Store {
             bytes.codes += segment.codes.as_ref().map_or(0, |codes| codes.file().length());
         }
         if let Some(model) = collection.info.model {
-            bytes.models = durable::length(&layout.model(model))?;
+            bytes.models = layout.files.length(&layout.model(model))?;
         }
         bytes.index = state.pin.catalog().family_bytes(Family::Index)?;
-        bytes.catalog = durable::folder_bytes(&layout.catalog)?.saturating_sub(bytes.index);
+        bytes.catalog = layout.files.folder_bytes(&layout.catalog)?.saturating_sub(bytes.index);
         let stored: u64 = collection.parts.iter().map(|part| u64::from(part.rows())).sum();
         Ok(StoreStats {
             rows: collection.live,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::catalog::{Batch, Catalog, Family};
-use crate::durable;
+use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION};
 use crate::gate::{Gate, Pass, lock};
@@ -14,6 +14,7 @@ use crate::group::Group;
 use crate::id::{CollectionId, ModelId};
 use crate::keys;
 use crate::layout::Layout;
+use crate::lock::lock as lock_file;
 use crate::meta::{Counters, Definition};
 use crate::options::{Durability, StoreOptions};
 use crate::schema::{CollectionConfig, CollectionInfo, FieldSpec, check_field_name, check_name};
@@ -54,10 +55,10 @@ impl Store {
     /// Takes the lock and removes files that no commit names, left by an earlier process that ended
     /// in the middle of a write.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Store, Error> {
-        let layout = Layout::new(path.as_ref());
+        let layout = layout(path.as_ref(), &options);
         layout.check_is_ours()?;
         layout.create_folders()?;
-        let held = durable::lock(&layout.lock, &layout.root)?;
+        let held = lock_file(&layout.lock, &layout.root)?;
         layout.check_catalog_is_whole()?;
         let catalog = Arc::new(Catalog::open(&layout.catalog, options.cache_bytes, held)?);
         if !check_format(&catalog.pin())? {
@@ -67,7 +68,7 @@ impl Store {
             batch.put(Family::Meta, keys::format(), format);
             batch.put(Family::Meta, keys::counters(), Counters::default().encode());
             // The catalog's folder is new too, and a first commit must not be lost with its name.
-            durable::sync_folder(&layout.root)?;
+            layout.files.sync_folder(&layout.root)?;
             catalog.write(batch, true)?;
         }
         let state = State::load(&layout, catalog.pin()).map_err(missing_is_damage)?;
@@ -78,13 +79,12 @@ impl Store {
     /// Opens the database as it is now, for reading, beside a process that may write to it.
     ///
     /// Neither locks nor removes anything; [`refresh`](Self::refresh) moves on to later commits.
-    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Store, Error> {
-        let layout = Layout::new(path.as_ref());
+    pub fn open_read_only(path: impl AsRef<Path>, options: StoreOptions) -> Result<Store, Error> {
+        let layout = layout(path.as_ref(), &options);
         layout.check_is_ours()?;
         if !layout.catalog.is_dir() {
             return Err(Error::NotADatabase { path: layout.root, what: "it has no catalog".to_owned() });
         }
-        let options = StoreOptions::default();
         let state = load_read_only(&layout, &options)?;
         Ok(Store::new(layout, options, state, true))
     }
@@ -367,6 +367,10 @@ impl Inner {
             file.retire();
         }
     }
+}
+
+fn layout(root: &Path, options: &StoreOptions) -> Layout {
+    Layout::new(root, Files::new(options.file_system.clone(), options.read_mode))
 }
 
 fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Error> {

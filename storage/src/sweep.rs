@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::durable;
 use crate::error::Error;
 use crate::format::TEMPORARY_ENDING;
 use crate::layout::{Layout, is_our_name};
@@ -28,7 +27,7 @@ pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Er
     let named = named(layout, state);
     let mut unnamed = Vec::new();
     for folder in [&layout.segments, &layout.models] {
-        for name in durable::names(folder)? {
+        for name in layout.files.names(folder)? {
             let path = folder.join(&name);
             let final_path = folder.join(name.strip_suffix(TEMPORARY_ENDING).unwrap_or(&name));
             let is_used = named.contains(&path) || layout.files.is_guarded(&final_path);
@@ -44,7 +43,7 @@ pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Er
 pub(crate) fn remove_unnamed(layout: &Layout, state: &State) -> Result<(), Error> {
     for path in unnamed(layout, state)? {
         tracing::info!(path = %path.display(), "removing a file that no commit names");
-        durable::remove(&path)?;
+        layout.files.remove(&path)?;
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ impl CodesFile {
             .map(|((kind, codes), _)| ColumnData::new(kind, codes.as_bytes()))
             .collect();
         let guard = layout.files.unnamed(layout.codes(rows.number(), model));
-        let length = writer::write(guard.path(), header, &columns)?;
+        let length = writer::write(guard.files(), guard.path(), header, &columns)?;
         Self::open(guard, length)
     }
 

@@ -4,6 +4,7 @@
 //! what their fields are is the catalog's business.
 
 mod codes;
+mod content;
 mod reader;
 mod rows;
 mod texts;

@@ -1,10 +1,14 @@
-//! Opening a segment file: header, column table and footer are checked at once, columns are trusted
-//! until `verify` hashes them.
+//! Opening a segment file: header, column table and footer are checked at once, mapped columns are
+//! trusted until `verify` hashes them.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytemuck::AnyBitPattern;
+use xxhash_rust::xxh3::Xxh3Default;
 
+use super::content::{BLOCK, Content, Held};
 use crate::cursor::Cursor;
 use crate::durable::FileGuard;
 use crate::error::Error;
@@ -12,43 +16,49 @@ use crate::format::{
     Column, ColumnKind, FOOTER_BYTES, FORMAT_VERSION, FileKind, Footer, HEADER_BYTES, Header, HeaderFault,
     PAGE, hash, page_up,
 };
-use crate::mmap::Mapping;
 use crate::verify::Problem;
 
-/// A mapped segment file whose header, table and footer are sound.
+/// An open segment file whose header, table and footer are sound.
 #[derive(Debug)]
 pub(crate) struct ColumnFile {
     // The map goes before the guard may remove the file.
-    map: Mapping,
+    content: Content,
     pub(crate) header: Header,
-    columns: Vec<(ColumnKind, Column)>,
+    columns: Vec<OpenColumn>,
     guard: FileGuard,
 }
 
+#[derive(Debug)]
+struct OpenColumn {
+    kind: ColumnKind,
+    entry: Column,
+    /// The column in memory, where the file is not mapped.
+    held: Option<Held>,
+}
+
 impl ColumnFile {
-    /// Maps and checks the file, which the catalog or its writer says has `length` bytes.
+    /// Opens and checks the file, which the catalog or its writer says has `length` bytes.
     pub(super) fn open(guard: FileGuard, kind: FileKind, length: u64) -> Result<Self, Error> {
         let path = guard.path().to_path_buf();
         let corrupt = |offset: u64, what: &str| Error::corrupt(&path, offset, what);
-        let map = Mapping::open(&path, length)?;
-        let Some(page) = map.get(..PAGE) else {
+        let content = Content::open(&guard, length)?;
+        if length < (PAGE + FOOTER_BYTES) as u64 {
             return Err(corrupt(length, "it is shorter than a header"));
-        };
-        let header = Header::decode(kind, page).map_err(|fault| match fault {
+        }
+        let page = content.range(&path, 0..PAGE as u64)?;
+        let header = Header::decode(kind, &page).map_err(|fault| match fault {
             HeaderFault::Version(found) => {
                 Error::Version { path: path.clone(), found, supported: FORMAT_VERSION }
             }
             HeaderFault::Damaged { offset, what } => corrupt(offset, what),
         })?;
-        let footer_offset = length.saturating_sub(FOOTER_BYTES as u64);
-        let footer = map
-            .get(footer_offset as usize..)
-            .and_then(Footer::decode)
+        let footer_offset = length - FOOTER_BYTES as u64;
+        let footer = Footer::decode(&content.range(&path, footer_offset..length)?)
             .ok_or_else(|| corrupt(footer_offset, "the footer is missing"))?;
         if footer.length != length {
             return Err(corrupt(footer_offset, "the footer states another length"));
         }
-        if footer.header_hash != hash(page) {
+        if footer.header_hash != hash(&page) {
             return Err(corrupt(0, "the header's checksum does not match"));
         }
         let mut columns = Vec::new();
@@ -56,24 +66,35 @@ impl ColumnFile {
         let mut expected_offset = PAGE as u64;
         for index in 0..usize::from(header.columns) {
             let entry_offset = (HEADER_BYTES + index * crate::format::COLUMN_BYTES) as u64;
-            let column =
+            let entry =
                 Column::decode(&mut table).ok_or_else(|| corrupt(entry_offset, "the table is cut off"))?;
-            let kind = ColumnKind::from_number(column.kind)
+            let kind = ColumnKind::from_number(entry.kind)
                 .ok_or_else(|| corrupt(entry_offset, "a column of unknown kind"))?;
-            if columns.iter().any(|(other, _)| *other == kind) {
+            if columns.iter().any(|other: &OpenColumn| other.kind == kind) {
                 return Err(corrupt(entry_offset, "a second column of a kind"));
             }
-            let end = column.offset.checked_add(column.length).filter(|end| *end <= footer_offset);
-            let Some(end) = end.filter(|_| column.offset == expected_offset) else {
+            let end = entry.offset.checked_add(entry.length).filter(|end| *end <= footer_offset);
+            let Some(end) = end.filter(|_| entry.offset == expected_offset) else {
                 return Err(corrupt(entry_offset, "a column is not where it belongs"));
             };
             expected_offset = page_up(end);
-            columns.push((kind, column));
+            let held = match kind.is_kept_input() {
+                true => None,
+                false => Held::read(&content, &path, entry.offset, entry.length)?,
+            };
+            if held.as_ref().is_some_and(|held| hash(held.bytes()) != entry.hash) {
+                return Err(corrupt(
+                    entry.offset,
+                    &format!("the checksum of column {kind:?} does not match"),
+                ));
+            }
+            columns.push(OpenColumn { kind, entry, held });
         }
         if expected_offset != footer_offset {
             return Err(corrupt(footer_offset, "the columns do not fill the file"));
         }
-        Ok(ColumnFile { map, header, columns, guard })
+        drop(page);
+        Ok(ColumnFile { content, header, columns, guard })
     }
 
     pub(crate) fn guard(&self) -> &FileGuard {
@@ -85,18 +106,32 @@ impl ColumnFile {
     }
 
     pub(crate) fn length(&self) -> u64 {
-        self.map.len() as u64
+        self.content.length()
     }
 
-    fn find(&self, kind: ColumnKind) -> Option<&Column> {
-        self.columns.iter().find_map(|(found, column)| (*found == kind).then_some(column))
+    fn find(&self, kind: ColumnKind) -> Option<&OpenColumn> {
+        self.columns.iter().find(|column| column.kind == kind)
     }
 
-    /// A column's bytes.
+    /// The bytes of a column other than the kept inputs.
     pub(super) fn bytes(&self, kind: ColumnKind) -> Option<&[u8]> {
         let column = self.find(kind)?;
-        let start = column.offset as usize;
-        self.map.get(start..start + column.length as usize)
+        if let Some(held) = &column.held {
+            return Some(held.bytes());
+        }
+        let Content::Mapped(map) = &self.content else { return None };
+        let start = column.entry.offset as usize;
+        map.get(start..start + column.entry.length as usize)
+    }
+
+    /// Some bytes of a column, the kept inputs included; borrowed where the file is mapped.
+    pub(super) fn range(&self, kind: ColumnKind, range: Range<u64>) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        let Some(column) = self.find(kind) else { return Ok(None) };
+        if range.start > range.end || range.end > column.entry.length {
+            return Ok(None);
+        }
+        let start = column.entry.offset;
+        self.content.range(self.path(), start + range.start..start + range.end).map(Some)
     }
 
     /// A column as numbers. `None` when it is absent; its length was checked by [`expect`](Self::expect).
@@ -107,18 +142,18 @@ impl ColumnFile {
 
     /// A column's parameter.
     pub(super) fn parameter(&self, kind: ColumnKind) -> Option<u32> {
-        self.find(kind).map(|column| column.parameter)
+        self.find(kind).map(|column| column.entry.parameter)
     }
 
     /// An error that names a place in a column.
     pub(super) fn corrupt(&self, kind: ColumnKind, at: usize, what: impl Into<String>) -> Error {
-        let start = self.find(kind).map_or(0, |column| column.offset);
+        let start = self.find(kind).map_or(0, |column| column.entry.offset);
         Error::corrupt(self.path(), start + at as u64, what)
     }
 
     /// Checks that the column is there exactly when `length` is given, with that many bytes.
     pub(super) fn expect(&self, kind: ColumnKind, length: Option<u64>) -> Result<(), Error> {
-        let found = self.find(kind).map(|column| column.length);
+        let found = self.find(kind).map(|column| column.entry.length);
         if found == length {
             return Ok(());
         }
@@ -131,7 +166,7 @@ impl ColumnFile {
     /// Checks that the column's length is a multiple of `size`.
     pub(super) fn expect_multiple(&self, kind: ColumnKind, size: u64) -> Result<(), Error> {
         match self.find(kind) {
-            Some(column) if size == 0 || !column.length.is_multiple_of(size) => {
+            Some(column) if size == 0 || !column.entry.length.is_multiple_of(size) => {
                 Err(self.corrupt(kind, 0, format!("column {kind:?} is not made of whole entries")))
             }
             _ => Ok(()),
@@ -142,27 +177,51 @@ impl ColumnFile {
         self.find(kind).is_some()
     }
 
-    /// Hashes every column and checks that the bytes between columns are zero.
+    /// Hashes every column as it is on the disk and checks that the bytes between columns are zero.
     pub(crate) fn verify(&self, problems: &mut Vec<Problem>) {
-        let path: PathBuf = self.path().to_path_buf();
-        let mut problem = |offset: u64, what: String| {
-            problems.push(Problem { path: path.clone(), offset, what });
-        };
-        let mut table_end = HEADER_BYTES;
-        for (kind, column) in &self.columns {
-            table_end += crate::format::COLUMN_BYTES;
-            let bytes = self.bytes(*kind).unwrap_or_default();
-            if hash(bytes) != column.hash {
-                problem(column.offset, format!("the checksum of column {kind:?} does not match"));
-            }
-            let end = column.offset + column.length;
-            let padding = self.map.get(end as usize..page_up(end) as usize).unwrap_or_default();
-            if let Some(at) = padding.iter().position(|byte| *byte != 0) {
-                problem(end + at as u64, format!("bytes after column {kind:?} are not zero"));
-            }
+        let mut table_end = HEADER_BYTES as u64;
+        for column in &self.columns {
+            table_end += crate::format::COLUMN_BYTES as u64;
+            let result = self.verify_column(column);
+            self.note(result, problems);
         }
-        if self.map.get(table_end..PAGE).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
-            problem(table_end as u64, "bytes after the column table are not zero".to_owned());
+        let result = self.verify_zeros(table_end..PAGE as u64, "the column table");
+        self.note(result, problems);
+    }
+
+    fn note(&self, result: Result<(), Error>, problems: &mut Vec<Problem>) {
+        let path: PathBuf = self.path().to_path_buf();
+        match result {
+            Ok(()) => {}
+            Err(Error::Corrupt { offset, what, .. }) => problems.push(Problem { path, offset, what }),
+            Err(other) => problems.push(Problem { path, offset: 0, what: other.to_string() }),
+        }
+    }
+
+    fn verify_column(&self, OpenColumn { kind, entry, .. }: &OpenColumn) -> Result<(), Error> {
+        let end = entry.offset + entry.length;
+        let mut hasher = Xxh3Default::new();
+        let mut at = entry.offset;
+        while at < end {
+            let until = end.min(at + BLOCK);
+            hasher.update(&self.content.range(self.path(), at..until)?);
+            at = until;
+        }
+        if hasher.digest() != entry.hash {
+            let what = format!("the checksum of column {kind:?} does not match");
+            return Err(Error::corrupt(self.path(), entry.offset, what));
+        }
+        self.verify_zeros(end..page_up(end), &format!("column {kind:?}"))
+    }
+
+    fn verify_zeros(&self, range: Range<u64>, after: &str) -> Result<(), Error> {
+        let padding = self.content.range(self.path(), range.clone())?;
+        match padding.iter().position(|byte| *byte != 0) {
+            None => Ok(()),
+            Some(at) => {
+                let what = format!("bytes after {after} are not zero");
+                Err(Error::corrupt(self.path(), range.start + at as u64, what))
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The rows file: ids, ordinals, presence and kept inputs.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::slice::HalfFloatSliceExt;
 use twinbit_kernels::{Modality, RowMask};
 
 use super::reader::ColumnFile;
@@ -120,7 +121,7 @@ impl RowsFile {
             columns: 0,
         };
         let guard = layout.files.unnamed(layout.rows(number));
-        let length = writer::write(guard.path(), header, &columns)?;
+        let length = writer::write(guard.files(), guard.path(), header, &columns)?;
         Self::open(guard, length)
     }
 
@@ -305,22 +306,22 @@ impl RowsFile {
     }
 
     /// The kept features of a row, `None` where there are none.
-    pub(crate) fn features(&self, modality: Modality, row: u32) -> Result<Option<&[f16]>, Error> {
+    pub(crate) fn features(&self, modality: Modality, row: u32) -> Result<Option<Vec<f16>>, Error> {
         let [image, text] = FEATURES;
         let kind = match modality {
             Modality::Image => image,
             Modality::Text => text,
         };
-        let (Some(values), Some(width)) = (self.file.numbers::<u16>(kind), self.file.parameter(kind)) else {
+        let (Some(width), Some(slot)) = (self.file.parameter(kind), self.slot(modality, row)) else {
             return Ok(None);
         };
-        let Some(slot) = self.slot(modality, row) else {
-            return Ok(None);
-        };
-        let width = width as usize;
-        values.reinterpret_cast::<f16>().get(slot * width..(slot + 1) * width).map(Some).ok_or_else(|| {
-            self.file.corrupt(kind, slot * width * 2, format!("the features of row {row} are missing"))
-        })
+        let bytes = u64::from(width) * 2;
+        let start = slot as u64 * bytes;
+        let values = self.file.range(kind, start..start + bytes)?.ok_or_else(|| {
+            self.file.corrupt(kind, start as usize, format!("the features of row {row} are missing"))
+        })?;
+        let (pairs, _) = values.as_chunks();
+        Ok(Some(pairs.iter().map(|pair| f16::from_le_bytes(*pair)).collect()))
     }
 
     /// The kept text of a row, `None` where there is none.
@@ -340,16 +341,19 @@ impl RowsFile {
     }
 
     fn text_block(&self, block: usize) -> Result<Vec<u8>, Error> {
-        let read = || -> Option<Vec<u8>> {
+        let range = || -> Option<Range<u64>> {
             let ends = self.file.numbers::<u64>(ColumnKind::TextBlockEnds)?;
             let start = match block.checked_sub(1) {
-                Some(before) => usize::try_from(*ends.get(before)?).ok()?,
+                Some(before) => *ends.get(before)?,
                 None => 0,
             };
-            let end = usize::try_from(*ends.get(block)?).ok()?;
-            texts::decompress(self.file.bytes(ColumnKind::TextBlocks)?.get(start..end)?)
+            Some(start..*ends.get(block)?)
         };
-        read().ok_or_else(|| {
+        let packed = match range() {
+            Some(range) => self.file.range(ColumnKind::TextBlocks, range)?,
+            None => None,
+        };
+        packed.and_then(|packed| texts::decompress(&packed)).ok_or_else(|| {
             self.file.corrupt(
                 ColumnKind::TextBlockEnds,
                 block * 8,

@@ -13,7 +13,9 @@ use crate::buffer::Row;
 use crate::durable::{FileGuard, Files};
 use crate::error::Error;
 use crate::format::{COLUMN_BYTES, ColumnKind, HEADER_BYTES, PAGE, hash};
+use crate::fs::Disk;
 use crate::id::RecordId;
+use crate::options::ReadMode;
 use crate::schema::IdKind;
 
 const MODEL: ModelId = ModelId([9; 16]);
@@ -52,13 +54,15 @@ fn buffer(kind: IdKind, rows: u64) -> RowBuffer {
 }
 
 fn write(folder: &Path, buffer: &RowBuffer) -> Segment {
-    let layout = Layout::new(folder);
+    let layout = Layout::new(folder, Files::default());
     layout.create_folders().unwrap();
     Segment::write(&layout, 5, CollectionId(2), Some(MODEL), buffer).unwrap()
 }
 
-fn guard(path: &Path) -> FileGuard {
-    Arc::new(Files::default()).named(path.to_path_buf())
+const MODES: [ReadMode; 2] = [ReadMode::Mapped, ReadMode::Read];
+
+fn guard(path: &Path, mode: ReadMode) -> FileGuard {
+    Arc::new(Files::new(Arc::new(Disk), mode)).named(path.to_path_buf())
 }
 
 fn check(segment: &Segment, buffer: &RowBuffer) {
@@ -69,7 +73,7 @@ fn check(segment: &Segment, buffer: &RowBuffer) {
         assert_eq!(rows.ordinal(index), row.ordinal);
         assert_eq!(rows.row_of(row.ordinal), Some(index));
         assert_eq!(rows.id(index).unwrap(), *row.id);
-        assert_eq!(rows.features(Modality::Image, index).unwrap(), row.image.as_deref());
+        assert_eq!(rows.features(Modality::Image, index).unwrap().as_deref(), row.image.as_deref());
         assert_eq!(rows.text(index).unwrap().as_deref(), row.text);
         for (modality, code) in Modality::ALL.into_iter().zip(&row.codes) {
             assert_eq!(rows.is_present(modality, index), code.is_some());
@@ -83,6 +87,17 @@ fn check(segment: &Segment, buffer: &RowBuffer) {
     assert_eq!(rows.row_of(rows.last() + 1), None);
 }
 
+/// The same files, read with ordinary calls.
+fn read_again(segment: &Segment) -> Segment {
+    let codes = segment.codes.as_ref().unwrap().file();
+    let open = |path: &Path| guard(path, ReadMode::Read);
+    let rows = segment.rows.file();
+    Segment {
+        rows: Arc::new(RowsFile::open(open(rows.path()), rows.length()).unwrap()),
+        codes: Some(Arc::new(CodesFile::open(open(codes.path()), codes.length()).unwrap())),
+    }
+}
+
 #[test]
 fn rows_come_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -91,6 +106,7 @@ fn rows_come_back() {
             let buffer = buffer(kind, rows);
             let segment = write(folder.path(), &buffer);
             check(&segment, &buffer);
+            check(&read_again(&segment), &buffer);
             let mut problems = Vec::new();
             segment.rows.file().verify(&mut problems);
             segment.codes.as_ref().unwrap().file().verify(&mut problems);
@@ -149,7 +165,7 @@ fn a_second_column_of_a_kind_is_damage() {
         bytes[at..at + 8].copy_from_slice(&checksum);
         let damaged = folder.path().join("damaged");
         fs::write(&damaged, &bytes).unwrap();
-        let refused = open(&damaged, bytes.len() as u64);
+        let refused = open(&damaged, bytes.len() as u64, ReadMode::Mapped);
         assert!(matches!(refused, Err(Error::Corrupt { offset: 96, .. })));
     }
 }
@@ -194,8 +210,8 @@ fn files_go_unless_kept() {
 }
 
 /// Opens a possibly damaged file; `Ok` holds what verify found.
-fn open_rows(path: &Path, length: u64) -> Result<usize, Error> {
-    let file = RowsFile::open(guard(path), length)?;
+fn open_rows(path: &Path, length: u64, mode: ReadMode) -> Result<usize, Error> {
+    let file = RowsFile::open(guard(path, mode), length)?;
     let mut problems = Vec::new();
     file.file().verify(&mut problems);
     // Reading damaged contents may fail but must not panic.
@@ -206,15 +222,15 @@ fn open_rows(path: &Path, length: u64) -> Result<usize, Error> {
     Ok(problems.len())
 }
 
-fn open_codes(path: &Path, length: u64) -> Result<usize, Error> {
-    let file = CodesFile::open(guard(path), length)?;
+fn open_codes(path: &Path, length: u64, mode: ReadMode) -> Result<usize, Error> {
+    let file = CodesFile::open(guard(path, mode), length)?;
     let mut problems = Vec::new();
     file.file().verify(&mut problems);
     let _ = Modality::ALL.map(|modality| file.codes(modality).map(|codes| codes.to_packed()));
     Ok(problems.len())
 }
 
-type Open = fn(&Path, u64) -> Result<usize, Error>;
+type Open = fn(&Path, u64, ReadMode) -> Result<usize, Error>;
 
 /// A small segment's files with the function that opens each.
 fn small_files(folder: &Path) -> Vec<(std::path::PathBuf, Open)> {
@@ -240,20 +256,22 @@ fn every_flipped_byte_is_found() {
     for (path, open) in small_files(folder.path()) {
         let sound = fs::read(&path).unwrap();
         let length = sound.len() as u64;
-        assert!(matches!(open(&path, length), Ok(0)));
+        assert!(MODES.iter().all(|mode| matches!(open(&path, length, *mode), Ok(0))));
         // Damaged in place and repaired again: nothing has it mapped in between.
         let file = fs::File::options().write(true).open(&path).unwrap();
         for at in places(&sound) {
             let put = |byte: u8| file.write_all_at(&[byte], at as u64).unwrap();
             put(sound[at] ^ 1 << (at % 8));
-            match open(&path, length) {
-                Err(Error::Corrupt { .. } | Error::Version { .. }) => {}
-                Ok(problems) => assert!(problems > 0, "{} byte {at}", path.display()),
-                Err(other) => panic!("{} byte {at}: {other}", path.display()),
+            for mode in MODES {
+                match open(&path, length, mode) {
+                    Err(Error::Corrupt { .. } | Error::Version { .. }) => {}
+                    Ok(problems) => assert!(problems > 0, "{} byte {at}", path.display()),
+                    Err(other) => panic!("{} byte {at}: {other}", path.display()),
+                }
             }
             put(sound[at]);
         }
-        assert!(matches!(open(&path, length), Ok(0)));
+        assert!(MODES.iter().all(|mode| matches!(open(&path, length, *mode), Ok(0))));
     }
 }
 
@@ -272,11 +290,34 @@ fn every_cut_is_found() {
                 continue;
             }
             file.set_len(length as u64).unwrap();
-            assert!(matches!(open(&damaged, sound.len() as u64), Err(Error::Corrupt { .. })), "{length}");
             // Also when the catalog itself states the short length.
-            assert!(matches!(open(&damaged, length as u64), Err(Error::Corrupt { .. })), "{length}");
+            for stated in [sound.len(), length] {
+                for mode in MODES {
+                    let cut = open(&damaged, stated as u64, mode);
+                    assert!(matches!(cut, Err(Error::Corrupt { .. })), "{length}");
+                }
+            }
         }
     }
+}
+
+/// Truncating a file that is mapped would end the process.
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let segment = write(folder.path(), &buffer(IdKind::Str, 200));
+    segment.keep();
+    let (path, length) = (segment.rows.file().path().to_path_buf(), segment.rows.file().length());
+    drop(segment);
+    let rows = RowsFile::open(guard(&path, ReadMode::Read), length).unwrap();
+    assert!(rows.text(100).unwrap().is_some());
+    fs::File::options().write(true).open(&path).unwrap().set_len(5000).unwrap();
+    assert!(matches!(rows.text(100), Err(Error::Corrupt { .. })));
+    assert!(matches!(rows.features(Modality::Image, 102), Err(Error::Corrupt { .. })));
+    assert!(rows.id(100).is_ok());
+    let mut problems = Vec::new();
+    rows.file().verify(&mut problems);
+    assert!(!problems.is_empty());
 }
 
 #[test]
@@ -287,7 +328,9 @@ fn a_newer_version_is_refused_with_its_number() {
         bytes[8] = 77;
         let newer = folder.path().join("newer");
         fs::write(&newer, &bytes).unwrap();
-        let refused = open(&newer, bytes.len() as u64);
-        assert!(matches!(refused, Err(Error::Version { found: 77, supported: 0, .. })));
+        for mode in MODES {
+            let refused = open(&newer, bytes.len() as u64, mode);
+            assert!(matches!(refused, Err(Error::Version { found: 77, supported: 0, .. })));
+        }
     }
 }

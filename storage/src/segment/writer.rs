@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::durable;
+use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{Column, ColumnKind, Footer, HEADER_BYTES, Header, PAGE, hash, page_up};
 
@@ -22,7 +22,12 @@ impl<'a> ColumnData<'a> {
 }
 
 /// Writes the file and returns its length. `header.columns` is filled in here.
-pub(super) fn write(path: &Path, mut header: Header, columns: &[ColumnData<'_>]) -> Result<u64, Error> {
+pub(super) fn write(
+    files: &Files,
+    path: &Path,
+    mut header: Header,
+    columns: &[ColumnData<'_>],
+) -> Result<u64, Error> {
     header.columns = u16::try_from(columns.len()).unwrap_or(u16::MAX);
     let mut page = header.encode();
     debug_assert_eq!(page.len(), HEADER_BYTES);
@@ -40,7 +45,7 @@ pub(super) fn write(path: &Path, mut header: Header, columns: &[ColumnData<'_>])
     }
     page.resize(PAGE, 0);
     let footer = Footer { length: offset + crate::format::FOOTER_BYTES as u64, header_hash: hash(&page) };
-    durable::write_new(path, |out| {
+    files.write_new(path, |out| {
         out.write_all(&page)?;
         for column in columns {
             out.write_all(&column.bytes)?;

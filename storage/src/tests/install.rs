@@ -52,7 +52,7 @@ fn check(store: &Store, id: CollectionId, model: ModelId) {
 }
 
 fn files(folder: &Path) -> Vec<String> {
-    let list = |name: &str| crate::durable::names(&folder.join(name)).unwrap();
+    let list = |name: &str| crate::durable::Files::default().names(&folder.join(name)).unwrap();
     let mut all = list("segments");
     all.extend(list("models"));
     all

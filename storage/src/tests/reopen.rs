@@ -56,9 +56,12 @@ fn a_second_writer_is_told_who_holds_the_lock() {
 #[test]
 fn readers_see_commits_after_refreshing() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(Store::open_read_only(folder.path()), Err(Error::NotADatabase { .. })));
+    assert!(matches!(
+        Store::open_read_only(folder.path(), StoreOptions::default()),
+        Err(Error::NotADatabase { .. })
+    ));
     let (store, id) = filled(folder.path());
-    let reader = Store::open_read_only(folder.path()).unwrap();
+    let reader = Store::open_read_only(folder.path(), StoreOptions::default()).unwrap();
     let before = contents(&view(&reader, id));
     assert_eq!(before, contents(&view(&store, id)));
     put_texts(&store, id, 45);
@@ -152,5 +155,8 @@ fn a_newer_catalog_is_refused() {
         Store::open(folder.path(), options()),
         Err(Error::Version { found: 9, supported: 0, .. })
     ));
-    assert!(matches!(Store::open_read_only(folder.path()), Err(Error::Version { found: 9, .. })));
+    assert!(matches!(
+        Store::open_read_only(folder.path(), StoreOptions::default()),
+        Err(Error::Version { found: 9, .. })
+    ));
 }

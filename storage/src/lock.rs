@@ -1,0 +1,50 @@
+//! The lock that keeps a second writing process away.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Takes the lock of a database and writes this process into it. It ends with the file handle, so
+/// at the latest with the process, however that ends.
+pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(Error::io(path, "open"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = (&file).take(32).read_to_string(&mut text);
+            return Err(Error::Locked { path: database.to_path_buf(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(error)) => return Err(Error::io(path, "lock")(error)),
+    }
+    // The process number only serves the message of the next one; it need not be durable.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(Error::io(path, "write"))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_lock_names_the_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("LOCK");
+        let held = lock(&path, folder.path()).unwrap();
+        let refused = lock(&path, folder.path());
+        assert!(matches!(refused, Err(Error::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
+        drop(held);
+        assert!(lock(&path, folder.path()).is_ok());
+    }
+}

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
     ErrorKind, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
@@ -132,6 +133,14 @@ impl Catalog {
     /// Pins the catalog as it is now.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
         Pin { cell: PinCell::new(self.clone(), |catalog| catalog.db.snapshot()) }
+    }
+
+    /// Writes a copy of the catalog as it is now into a folder that is not there yet. No batch may be
+    /// written meanwhile.
+    pub(crate) fn checkpoint(&self, target: &Path) -> Result<(), Error> {
+        Checkpoint::new(&self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(target))
+            .map_err(|e| wrap(&self.path, "make a checkpoint", e))
     }
 
     /// Bytes of a family's files.

@@ -131,7 +131,7 @@ impl Files {
         file.seek(SeekFrom::End(0)).map_err(Error::io(path, "read the length of"))
     }
 
-    /// Gives a file another name.
+    /// Gives a file or folder another name, for good.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
         self.file_system.rename(from, to).map_err(Error::io(to, "rename into place"))?;
         self.sync_folder(folder_of(to))
@@ -139,9 +139,14 @@ impl Files {
 
     /// Gives a file a second name, or copies it where that cannot be. The caller syncs the folder.
     pub(crate) fn link_or_copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        if self.file_system.link(from, to).is_ok() {
-            return Ok(());
+        match self.file_system.link(from, to) {
+            Ok(()) => Ok(()),
+            Err(_) => self.copy(from, to),
         }
+    }
+
+    /// Copies a file; one that is at `to` is replaced. The caller syncs the folder.
+    pub(crate) fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let length = self.length(from)?;
         let source = self.open(from)?;
         self.write_and_sync(to, |out| {
@@ -170,6 +175,11 @@ impl Files {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
             _ => Ok(()),
         }
+    }
+
+    /// Removes an empty folder.
+    pub(crate) fn remove_folder(&self, path: &Path) -> Result<(), Error> {
+        self.file_system.remove_folder(path).map_err(Error::io(path, "remove"))
     }
 
     /// Names of the entries of a folder in alphabetical order; none when the folder is not there.

@@ -56,6 +56,12 @@ pub enum Error {
         /// What was found or missed.
         what: String,
     },
+    /// There is something where a copy of the database was to be made.
+    #[error("{} is there already; choose a new or an empty folder", path.display())]
+    TargetTaken {
+        /// The folder or file.
+        path: PathBuf,
+    },
     /// Another handle, here or in another process, has the database open for writing.
     #[error("{} is open for writing in process {}; close it there or open read-only", path.display(), pid.map_or("(unknown)".to_owned(), |pid| pid.to_string()))]
     Locked {

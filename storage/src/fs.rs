@@ -37,6 +37,9 @@ pub trait FileSystem: fmt::Debug + Send + Sync {
     /// Removes a name of a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes an empty folder.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+
     /// Returns once the names in a folder would survive a power failure.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 
@@ -96,6 +99,10 @@ impl FileSystem for Disk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {

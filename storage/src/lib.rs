@@ -52,6 +52,7 @@ compile_error!("the format is little-endian and mapped files are used in place")
 mod bits;
 mod buffer;
 mod catalog;
+mod checkpoint;
 mod columns;
 mod commit;
 mod cursor;
@@ -94,6 +95,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::Copied;
 pub use error::{BoxedError, Error};
 pub use fs::{Disk, FileSystem, NewFile, ReadFile};
 pub use id::{CollectionId, ModelId, RecordId};

@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     read_only: bool,
     state: RwLock<Arc<State>>,
     /// Held while a batch is written and the next version put in place.
-    commit: Mutex<()>,
+    pub(crate) commit: Mutex<()>,
     poison: Mutex<Option<String>>,
     next_segment: AtomicU32,
     gates: Mutex<HashMap<CollectionId, Arc<Gate>>>,

@@ -1,5 +1,6 @@
 //! The store as a whole.
 
+mod checkpoint;
 mod concurrency;
 mod install;
 mod maintenance;

@@ -1,0 +1,188 @@
+//! Copies of a whole database: a checkpoint of an open one, and a database restored from a copy.
+//!
+//! Segment, model and table files never change, so a copy on the same file system shares them by hard
+//! links. What does change (the catalog's log and manifest) is copied. A copy is made under a temporary
+//! name and renamed at the end: it is there whole or not at all.
+
+use std::path::{Path, PathBuf};
+
+use crate::durable::Files;
+use crate::error::Error;
+use crate::format::{CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING};
+use crate::gate::lock;
+use crate::layout::Layout;
+use crate::lock::lock as lock_file;
+use crate::options::StoreOptions;
+use crate::store::Store;
+use crate::sweep;
+
+/// What a copy of a database holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// The version that was copied.
+    pub version: u64,
+    /// Files.
+    pub files: u64,
+    /// Their bytes; those of files that the copy shares with its source count too.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Makes a copy of the database as it is now, while reading and writing go on.
+    ///
+    /// The copy is a database of its own. Where `target` is on the same file system it shares the
+    /// immutable files by hard links, so that it takes little time and room; elsewhere they are
+    /// copied. Commits wait while RocksDB writes its buffers out, not while files are linked or copied.
+    ///
+    /// # Errors
+    /// [`Error::TargetTaken`] when there is something at `target`; [`Error::ReadOnly`]. A failed
+    /// checkpoint leaves nothing behind.
+    pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<Copied, Error> {
+        let store = &self.inner;
+        let copy = Copy::begin(&store.layout.files, target.as_ref())?;
+        // The state keeps the files that it names, also those that later commits stop naming.
+        let state = {
+            let _no_commit = lock(&store.commit);
+            store.check_writable()?;
+            let state = store.state();
+            state.pin.catalog().checkpoint(&copy.temporary.join(CATALOG_FOLDER))?;
+            state
+        };
+        for path in sweep::named(&store.layout, &state) {
+            let folder = match path.starts_with(&store.layout.models) {
+                true => MODELS_FOLDER,
+                false => SEGMENTS_FOLDER,
+            };
+            copy.add(&path, folder)?;
+        }
+        copy.finish(state.counters.version)
+    }
+
+    /// Makes a database at `target` from a checkpoint, or from any database that no process writes
+    /// to, after verifying all of it.
+    ///
+    /// # Errors
+    /// [`Error::TargetTaken`] when there is something at `target`, [`Error::Locked`] when the source
+    /// is in use, [`Error::Corrupt`] with the first problem when it is damaged. A failed restore
+    /// leaves nothing behind.
+    pub fn restore(source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Copied, Error> {
+        let options = StoreOptions::default();
+        let files = Files::new(options.file_system.clone(), options.read_mode);
+        let layout = Layout::new(source.as_ref(), files);
+        let reader = Store::open_read_only(&layout.root, options)?;
+        // A checkpoint has no lock file and needs none; a database that was in use has one.
+        let _held = match layout.lock.exists() {
+            true => Some(lock_file(&layout.lock, &layout.root)?),
+            false => None,
+        };
+        reader.refresh()?;
+        let report = reader.verify()?;
+        if let Some(problem) = report.problems.into_iter().next() {
+            return Err(Error::Corrupt { path: problem.path, offset: problem.offset, what: problem.what });
+        }
+        let state = reader.inner.state();
+        let copy = Copy::begin(&layout.files, target.as_ref())?;
+        layout.files.create_folder(&copy.temporary.join(CATALOG_FOLDER))?;
+        for name in layout.files.names(&layout.catalog)? {
+            let path = layout.catalog.join(&name);
+            match name.ends_with(".sst") {
+                true => copy.add(&path, CATALOG_FOLDER)?,
+                false if name == LOCK_FILE || name.starts_with("LOG") => {}
+                false => layout.files.copy(&path, &copy.temporary.join(CATALOG_FOLDER).join(&name))?,
+            }
+        }
+        for path in sweep::named(&layout, &state) {
+            let folder = match path.starts_with(&layout.models) {
+                true => MODELS_FOLDER,
+                false => SEGMENTS_FOLDER,
+            };
+            copy.add(&path, folder)?;
+        }
+        copy.finish(state.counters.version)
+    }
+}
+
+/// A copy being made, removed again unless it is finished.
+struct Copy<'f> {
+    files: &'f Files,
+    target: PathBuf,
+    temporary: PathBuf,
+    finished: bool,
+}
+
+impl<'f> Copy<'f> {
+    fn begin(files: &'f Files, target: &Path) -> Result<Self, Error> {
+        let is_taken = match target.is_dir() {
+            true => !files.names(target)?.is_empty(),
+            false => target.symlink_metadata().is_ok(),
+        };
+        if is_taken {
+            return Err(Error::TargetTaken { path: target.to_path_buf() });
+        }
+        let mut temporary = target.as_os_str().to_owned();
+        temporary.push(TEMPORARY_ENDING);
+        let copy = Copy {
+            files,
+            target: target.to_path_buf(),
+            temporary: PathBuf::from(temporary),
+            finished: false,
+        };
+        copy.remove_leftovers()?;
+        for folder in [SEGMENTS_FOLDER, MODELS_FOLDER] {
+            files.create_folder(&copy.temporary.join(folder))?;
+        }
+        Ok(copy)
+    }
+
+    fn add(&self, path: &Path, folder: &str) -> Result<(), Error> {
+        let name = path.file_name().unwrap_or_default();
+        self.files.link_or_copy(path, &self.temporary.join(folder).join(name))
+    }
+
+    fn finish(mut self, version: u64) -> Result<Copied, Error> {
+        let mut copied = Copied { version, ..Copied::default() };
+        for folder in [CATALOG_FOLDER, SEGMENTS_FOLDER, MODELS_FOLDER] {
+            let folder = self.temporary.join(folder);
+            self.files.sync_folder(&folder)?;
+            copied.files += self.files.names(&folder)?.len() as u64;
+            copied.bytes += self.files.folder_bytes(&folder)?;
+        }
+        self.files.sync_folder(&self.temporary)?;
+        // A rename replaces an empty folder.
+        self.files.rename(&self.temporary, &self.target)?;
+        self.finished = true;
+        Ok(copied)
+    }
+
+    /// Removes what an interrupted copy left under the temporary name, and nothing that could be
+    /// anything else.
+    fn remove_leftovers(&self) -> Result<(), Error> {
+        let ours = [CATALOG_FOLDER, SEGMENTS_FOLDER, MODELS_FOLDER];
+        let catalog_temporary = format!("{CATALOG_FOLDER}{TEMPORARY_ENDING}");
+        let names = self.files.names(&self.temporary)?;
+        let is_ours = |name: &String| ours.contains(&name.as_str()) || *name == catalog_temporary;
+        if self.temporary.is_file() || !names.iter().all(is_ours) {
+            return Err(Error::TargetTaken { path: self.temporary.clone() });
+        }
+        for folder in names.iter().map(|name| self.temporary.join(name)) {
+            for name in self.files.names(&folder)? {
+                self.files.remove(&folder.join(name))?;
+            }
+            self.files.remove_folder(&folder)?;
+        }
+        match self.temporary.is_dir() {
+            true => self.files.remove_folder(&self.temporary),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Copy<'_> {
+    fn drop(&mut self) {
+        if !self.finished
+            && let Err(error) = self.remove_leftovers()
+        {
+            tracing::warn!(%error, "left of a copy that failed; it may be removed");
+        }
+    }
+}

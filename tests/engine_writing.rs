@@ -127,6 +127,31 @@ fn a_second_process_reads_but_does_not_write() {
 }
 
 #[test]
+fn a_snapshot_of_the_database_holds_collections_that_fit_each_other() {
+    let (_folder, rows) = new_collection();
+    let database = rows.database().clone();
+    let others = database.create_collection("others", rows.schema().unwrap()).unwrap();
+    rows.put(record("a", 1)).unwrap();
+    others.put(record("a", 1)).unwrap();
+    let before = database.snapshot();
+    rows.put(record("b", 2)).unwrap();
+    others.delete("a").unwrap();
+    database.drop_collection("others").unwrap();
+    assert_eq!(before.collections(), ["others", "rows"]);
+    let (then, there) = (before.collection("rows").unwrap(), before.collection("others").unwrap());
+    assert_eq!((then.len(), there.len()), (1, 1));
+    assert_eq!((then.version(), there.version()), (before.version(), before.version()));
+    assert!(matches!(database.snapshot().collection("others"), Err(Error::NotFound { .. })));
+    assert!(matches!(before.collection("x"), Err(Error::NotFound { .. })));
+
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("copy");
+    database.checkpoint(&copy).unwrap();
+    let copied = Database::builder().read_mode(twinbit::ReadMode::Read).open(&copy).unwrap();
+    assert_eq!(copied.collection("rows").unwrap().snapshot().unwrap().len(), 2);
+}
+
+#[test]
 fn a_query_ends_at_its_deadline_or_when_canceled() {
     let (_folder, collection) = new_collection();
     collection.put(record("a", 1)).unwrap();

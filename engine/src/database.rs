@@ -9,8 +9,9 @@ use twinbit_hashing::ImageEncoder;
 use twinbit_storage::{CollectionConfig, CollectionId, CollectionInfo, CollectionView, Store, StoreOptions};
 
 use crate::collection::Collection;
+use crate::database_snapshot::DatabaseSnapshot;
 use crate::options::Builder;
-use crate::{Error, ImageEncoding, ImageKind, Model, ModelId, Result, Schema, VerifyReport};
+use crate::{Copied, Error, ImageEncoding, ImageKind, Model, ModelId, Result, Schema, VerifyReport};
 
 /// An open database. Clones share it; dropping the last one closes it.
 ///
@@ -168,6 +169,33 @@ impl Database {
     /// As [`drop_collection`](Self::drop_collection).
     pub fn rename_collection(&self, name: &str, new_name: &str) -> Result<()> {
         Ok(self.store().rename_collection(name, new_name)?)
+    }
+
+    /// All collections as they are now, at one version. Cheap to take.
+    pub fn snapshot(&self) -> DatabaseSnapshot {
+        DatabaseSnapshot::new(self.clone())
+    }
+
+    /// Makes a copy of the database as it is now, while reading and writing go on.
+    ///
+    /// The copy is a database of its own, complete or not there. On the same file system it shares
+    /// the immutable files by hard links and takes little time and room; elsewhere it takes the
+    /// time of copying. To go back to it, open it, or [`restore`](Self::restore) it.
+    ///
+    /// # Errors
+    /// When there is something at `target`, or the handle is read-only.
+    pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<Copied> {
+        Ok(self.store().checkpoint(target)?)
+    }
+
+    /// Makes a database at `target` from a checkpoint, or from any database that nobody writes to,
+    /// after verifying all of it. The source stays as it is.
+    ///
+    /// # Errors
+    /// When there is something at `target`; [`Error::Corrupt`] when the source is damaged,
+    /// [`Error::Locked`] when it is in use.
+    pub fn restore(source: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Copied> {
+        Ok(Store::restore(source, target)?)
     }
 
     /// Reads everything on disk and compares it with its checksums.

@@ -66,6 +66,7 @@
 mod arrays;
 mod collection;
 mod database;
+mod database_snapshot;
 mod device;
 mod encode;
 mod encoding;
@@ -93,6 +94,7 @@ mod writer;
 pub use arrays::{Array, ArrayError, ArrayPairs, ElementType};
 pub use collection::Collection;
 pub use database::Database;
+pub use database_snapshot::DatabaseSnapshot;
 pub use device::{Device, Hardware};
 pub use encoding::{ImageEncoding, TextEncoding};
 pub use entry::{Entry, Fields, Hit};
@@ -119,6 +121,8 @@ pub use twinbit_hashing::{
     TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
-pub use twinbit_storage::{Durability, FieldType, IdKind, Problem, ReadMode, RecordId, Value, VerifyReport};
+pub use twinbit_storage::{
+    Copied, Durability, FieldType, IdKind, Problem, ReadMode, RecordId, Value, VerifyReport,
+};
 pub use value::format_timestamp;
 pub use writer::Writer;

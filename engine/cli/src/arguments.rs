@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use twinbit::Device;
 
 use crate::commands::{
-    collections, completions, create, delete, doctor, drop, eval, field, get, ingest, list, rename, search,
-    set, stats, train, verify,
+    checkpoint, collections, completions, create, delete, doctor, drop, eval, field, get, ingest, list,
+    rename, restore, search, set, stats, train, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
@@ -36,6 +36,10 @@ pub struct Global {
     /// What to compute on: auto, cpu, cuda or cuda:N
     #[arg(long, global = true, default_value = "auto", help_heading = "Global options")]
     pub device: Device,
+    /// Read segment files with ordinary calls instead of mapping them: for file systems that may lose
+    /// a file while it is in use, at the price of memory and of a slower open
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_mmap: bool,
     /// Print results as JSON Lines
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
@@ -84,6 +88,10 @@ pub enum Command {
     Stats(stats::Arguments),
     /// Compare everything on disk with its checksums
     Verify(verify::Arguments),
+    /// Copy a database as it is now; the copy is a database of its own
+    Checkpoint(checkpoint::Arguments),
+    /// Make a database from a checkpoint, after verifying it
+    Restore(restore::Arguments),
     /// Show what this machine offers and what would be used of it
     Doctor(doctor::Arguments),
     /// Print the completion script of a shell

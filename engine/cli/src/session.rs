@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use twinbit::{Collection, Database};
+use twinbit::{Builder, Collection, Database, ReadMode};
 
 use crate::arguments::Global;
 use crate::failure::{Failure, Result};
@@ -46,16 +46,21 @@ impl Session {
 
     /// Opens a database for writing, creating it when there is none.
     pub fn open_or_create(&self, path: &Path) -> Result<Database> {
-        Ok(Database::builder().threads(self.global.threads).device(self.global.device).open(path)?)
+        Ok(self.builder().open(path)?)
     }
 
     /// Opens a database for reading, beside a process that may be writing to it.
     pub fn read(&self, path: &Path) -> Result<Database> {
         must_exist(path)?;
-        Ok(Database::builder()
-            .threads(self.global.threads)
-            .device(self.global.device)
-            .open_read_only(path)?)
+        Ok(self.builder().open_read_only(path)?)
+    }
+
+    fn builder(&self) -> Builder {
+        let mode = match self.global.no_mmap {
+            true => ReadMode::Read,
+            false => ReadMode::Mapped,
+        };
+        Database::builder().threads(self.global.threads).device(self.global.device).read_mode(mode)
     }
 
     /// The collection named, or the only one.

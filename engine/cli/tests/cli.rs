@@ -319,6 +319,8 @@ fn every_command_explains_itself_with_an_example() {
         "field add",
         "stats",
         "verify",
+        "checkpoint",
+        "restore",
         "doctor",
         "completions",
     ] {
@@ -330,6 +332,25 @@ fn every_command_explains_itself_with_an_example() {
     assert!(place.ok("completions bash").contains("twinbit"));
     assert!(place.misused("frobnicate").contains("frobnicate"));
     assert_eq!(place.run("").status.code(), Some(2));
+}
+
+#[test]
+fn a_checkpoint_is_restored_and_nothing_is_replaced() {
+    let place = coded();
+    let before = place.json("list c.db");
+    let copied = &place.json("checkpoint c.db copies/monday.db")[0];
+    assert_eq!(keys(copied), ["bytes", "checkpoint", "files", "version"]);
+    let name = place.json("stats c.db")[0]["collection"].as_str().unwrap().to_owned();
+    place.ok(&format!("drop c.db -c {name} --yes"));
+    let restored = &place.json("restore copies/monday.db d.db")[0];
+    assert_eq!((&restored["restored"], &restored["version"]), (&json!("d.db"), &copied["version"]));
+    assert_eq!(place.json("list d.db"), before);
+    assert_eq!(place.json("list d.db --no-mmap"), before);
+    assert_eq!(place.json("verify d.db")[0]["problems"], json!([]));
+    for command in ["checkpoint c.db d.db", "restore copies/monday.db d.db"] {
+        assert!(place.fails(command).contains("d.db is there already"));
+    }
+    assert!(place.fails("restore nothing.db e.db").contains("nothing.db"));
 }
 
 #[test]

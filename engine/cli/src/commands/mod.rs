@@ -1,5 +1,6 @@
 //! One module a command: its arguments and what it does.
 
+pub mod checkpoint;
 pub mod collections;
 pub mod completions;
 pub mod create;
@@ -12,6 +13,7 @@ pub mod get;
 pub mod ingest;
 pub mod list;
 pub mod rename;
+pub mod restore;
 pub mod search;
 pub mod set;
 pub mod stats;
@@ -42,6 +44,8 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Field(action) => field::run(&action, session),
         Command::Stats(arguments) => stats::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
+        Command::Checkpoint(arguments) => checkpoint::run(&arguments, session),
+        Command::Restore(arguments) => restore::run(&arguments, session),
         Command::Doctor(arguments) => doctor::run(&arguments, session),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -1,0 +1,43 @@
+//! `twinbit restore`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use twinbit::Database;
+
+use crate::failure::Result;
+use crate::output::{bytes, count};
+use crate::session::Session;
+
+/// Arguments of `restore`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  twinbit restore backups/monday.db photos.db")]
+pub struct Arguments {
+    /// Folder of the checkpoint
+    #[arg(value_name = "SOURCE")]
+    source: PathBuf,
+    /// Folder of the database to be made; must not be there, or be empty
+    #[arg(value_name = "DB")]
+    db: PathBuf,
+}
+
+/// Verifies a checkpoint and makes a database of it; the checkpoint stays.
+pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    let spinner = session.progress.spinner("verifying and copying");
+    let copied = Database::restore(&arguments.source, &arguments.db);
+    spinner.finish_and_clear();
+    let copied = copied?;
+    if session.output.is_json() {
+        return session.output.object(&json!({
+            "restored": arguments.db, "version": copied.version, "files": copied.files, "bytes": copied.bytes,
+        }));
+    }
+    session.output.say(format!(
+        "{} is restored at version {}: {} files, {}",
+        arguments.db.display(),
+        count(copied.version),
+        count(copied.files),
+        bytes(copied.bytes)
+    ))
+}

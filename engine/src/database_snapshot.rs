@@ -1,0 +1,53 @@
+//! All collections at one moment.
+
+use std::fmt;
+
+use twinbit_storage::View;
+
+use crate::collection::Collection;
+use crate::database::Database;
+use crate::snapshot::Snapshot;
+use crate::{Error, Result};
+
+/// The whole database as it was at one commit: snapshots of several collections that fit each other.
+#[derive(Clone)]
+pub struct DatabaseSnapshot {
+    database: Database,
+    view: View,
+}
+
+impl fmt::Debug for DatabaseSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseSnapshot").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+impl DatabaseSnapshot {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { view: database.store().view(), database }
+    }
+
+    /// The version of the database, which every commit raises.
+    pub fn version(&self) -> u64 {
+        self.view.version()
+    }
+
+    /// The names of the collections there were, in alphabetical order.
+    pub fn collections(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.view.collections().into_iter().map(|info| info.name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The collection that had this name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn collection(&self, name: &str) -> Result<Snapshot> {
+        let view =
+            self.view.collection_named(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })?;
+        let collection = Collection::new(self.database.clone(), view.info().id, name);
+        let schema = collection.shared_schema(&view)?;
+        Ok(Snapshot::new(collection, view, schema))
+    }
+}

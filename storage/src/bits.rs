@@ -1,5 +1,7 @@
 //! A growing string of bits with rank: which rows have a modality, which rows have a field.
 
+use std::ops::Range;
+
 use twinbit_kernels::RowMask;
 
 /// One bit a row, lowest bit of the first word first; bits past the end are zero.
@@ -23,6 +25,35 @@ impl Bits {
         self.ones += usize::from(bit);
     }
 
+    /// Appends bits of another string.
+    pub(crate) fn extend(&mut self, from: BitSlice<'_>, rows: Range<usize>) {
+        let mut row = rows.start;
+        while row < rows.end {
+            let count = (rows.end - row).min(64);
+            let word = from.word(row, count);
+            let shift = self.len % 64;
+            match self.words.last_mut().filter(|_| shift > 0) {
+                None => self.words.push(word),
+                Some(last) => {
+                    *last |= word << shift;
+                    if shift + count > 64 {
+                        self.words.push(word >> (64 - shift));
+                    }
+                }
+            }
+            self.len += count;
+            self.ones += word.count_ones() as usize;
+            row += count;
+        }
+    }
+
+    /// Takes the words that are full out of the string; what follows goes on as if they were there.
+    pub(crate) fn take_full_words(&mut self) -> Vec<u64> {
+        let rest = self.words.split_off(self.len / 64);
+        self.len %= 64;
+        std::mem::replace(&mut self.words, rest)
+    }
+
     pub(crate) fn get(&self, row: usize) -> bool {
         row < self.len && bit(&self.words, row)
     }
@@ -37,6 +68,44 @@ impl Bits {
 
     pub(crate) fn to_mask(&self) -> RowMask {
         mask_of_words(self.len, &self.words)
+    }
+}
+
+/// A string of bits that is not stored when all are the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BitSlice<'a> {
+    Zeros,
+    Ones,
+    Words(&'a [u64]),
+}
+
+impl BitSlice<'_> {
+    /// The `count` bits (at most 64) from `row` on, lowest bit first.
+    fn word(&self, row: usize, count: usize) -> u64 {
+        let mask = u64::MAX.checked_shr(64 - count as u32).unwrap_or(0);
+        match self {
+            BitSlice::Zeros => 0,
+            BitSlice::Ones => mask,
+            BitSlice::Words(words) => {
+                let at = |word: usize| words.get(word).copied().unwrap_or_default();
+                let (word, shift) = (row / 64, row % 64);
+                let high = if shift == 0 { 0 } else { at(word + 1) << (64 - shift) };
+                (at(word) >> shift | high) & mask
+            }
+        }
+    }
+
+    /// Ones among some rows.
+    pub(crate) fn ones(&self, rows: Range<usize>) -> usize {
+        match self {
+            BitSlice::Zeros => 0,
+            BitSlice::Ones => rows.len(),
+            BitSlice::Words(_) => rows
+                .clone()
+                .step_by(64)
+                .map(|row| self.word(row, (rows.end - row).min(64)).count_ones() as usize)
+                .sum(),
+        }
     }
 }
 
@@ -110,6 +179,32 @@ mod tests {
                 assert_eq!(mask.get(row), *expected);
             }
             assert!(!bits.get(len));
+        }
+    }
+
+    #[test]
+    fn parts_of_strings_are_joined_and_counted() {
+        let (plain, bits) = pattern(500);
+        for (from, until) in [(0, 0), (0, 64), (3, 64), (60, 200), (63, 65), (128, 500), (499, 500)] {
+            let slice = BitSlice::Words(bits.words());
+            let expected: Vec<bool> = plain[from..until].to_vec();
+            assert_eq!(slice.ones(from..until), expected.iter().filter(|bit| **bit).count());
+            assert_eq!(
+                (BitSlice::Zeros.ones(from..until), BitSlice::Ones.ones(from..until)),
+                (0, until - from)
+            );
+            let (mut joined, mut pushed) = (Bits::default(), Bits::default());
+            let mut words = Vec::new();
+            for _ in 0..3 {
+                joined.extend(slice, from..until);
+                joined.extend(BitSlice::Ones, 0..5);
+                joined.extend(BitSlice::Zeros, 7..8);
+                words.extend(joined.take_full_words());
+                expected.iter().chain(&[true; 5]).chain(&[false]).for_each(|bit| pushed.push(*bit));
+            }
+            words.extend(joined.words());
+            assert_eq!(words, pushed.words());
+            assert_eq!(joined.count(), pushed.count());
         }
     }
 

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    ErrorKind, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
 use crate::dead;
 use crate::error::Error;
+use crate::id::CollectionId;
 use crate::keys;
 
 /// A column family.
@@ -141,6 +143,23 @@ impl Catalog {
         Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(target))
             .map_err(|e| wrap(&self.path, "make a checkpoint", e))
+    }
+
+    /// Rewrites what belongs to a collection, so that the space of removed entries comes back.
+    pub(crate) fn compact(&self, collection: CollectionId) -> Result<(), Error> {
+        let handles: Vec<_> = Family::ALL.into_iter().filter_map(|f| self.handle(f).ok()).collect();
+        // What is in the write buffers holds on to the log.
+        self.db.flush_cfs_opt(&handles, &Default::default()).map_err(|e| wrap(&self.path, "flush", e))?;
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let first = keys::collection(collection);
+        let end = keys::after_prefix(&first);
+        for family in Family::OF_COLLECTIONS {
+            let handle = self.handle(family)?;
+            self.db.compact_range_cf_opt(&handle, Some(&first), end.as_ref(), &options);
+        }
+        Ok(())
     }
 
     /// Bytes of a family's files.

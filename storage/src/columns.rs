@@ -131,6 +131,11 @@ impl ChunkValues {
         };
     }
 
+    /// Removes the values at all other places.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u16) -> bool) {
+        self.values.retain(|place, _| keep(*place));
+    }
+
     /// The stored form; `None` when there are no values.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let first = self.values.values().next()?.borrow();

@@ -2,16 +2,34 @@
 //! between versions and copied only where a commit kills something.
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use crate::catalog::{Batch, Family};
 use crate::format::ORDINALS_PER_DEAD_CHUNK;
+use crate::id::CollectionId;
+use crate::keys;
 
 /// A set of ordinals.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Dead {
     chunks: Arc<BTreeMap<u64, Arc<RoaringBitmap>>>,
+}
+
+/// Chunks with their new stored form; `None` for one that is empty now.
+pub(crate) type ChangedChunks = Vec<(u64, Option<Vec<u8>>)>;
+
+/// Adds changed chunks to a batch.
+pub(crate) fn put_dead(batch: &mut Batch<'_>, collection: CollectionId, changed: ChangedChunks) {
+    for (chunk, bitmap) in changed {
+        let key = keys::ordinal(collection, chunk);
+        match bitmap {
+            Some(bitmap) => batch.put(Family::Dead, key, bitmap),
+            None => batch.delete(Family::Dead, key),
+        }
+    }
 }
 
 fn split(ordinal: u64) -> (u64, u32) {
@@ -68,6 +86,41 @@ impl Dead {
         union
     }
 
+    /// How many there are from `first` to `last`, both included.
+    pub(crate) fn count(&self, first: u64, last: u64) -> u64 {
+        let low = first / ORDINALS_PER_DEAD_CHUNK;
+        self.chunks
+            .range(low..=(last / ORDINALS_PER_DEAD_CHUNK).max(low))
+            .map(|(chunk, bitmap)| bitmap.range_cardinality(within(*chunk, first, last)))
+            .sum()
+    }
+
+    /// What is left without those of `gone` from `first` to `last`, both included, and the chunks
+    /// that are no longer the same.
+    pub(crate) fn without(&self, gone: &Dead, first: u64, last: u64) -> (Dead, ChangedChunks) {
+        let mut rest = self.clone();
+        let mut changed = Vec::new();
+        let low = first / ORDINALS_PER_DEAD_CHUNK;
+        for (chunk, gone) in gone.chunks.range(low..=(last / ORDINALS_PER_DEAD_CHUNK).max(low)) {
+            let Some(before) = self.chunks.get(chunk) else { continue };
+            let mut gone = gone.as_ref().clone();
+            let range = within(*chunk, first, last);
+            gone.remove_range(..range.start());
+            gone.remove_range((Bound::Excluded(*range.end()), Bound::Unbounded));
+            let after = before.as_ref() - gone;
+            if after.len() == before.len() {
+                continue;
+            }
+            let chunks = Arc::make_mut(&mut rest.chunks);
+            changed.push((*chunk, (!after.is_empty()).then(|| encode(&after))));
+            match after.is_empty() {
+                true => chunks.remove(chunk),
+                false => chunks.insert(*chunk, Arc::new(after)),
+            };
+        }
+        (rest, changed)
+    }
+
     /// The chunks with their stored form.
     pub(crate) fn encoded(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
         self.chunks.iter().map(|(chunk, bitmap)| (*chunk, encode(bitmap)))
@@ -88,6 +141,16 @@ impl Dead {
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         self.range(0, u64::MAX)
     }
+}
+
+/// The places of a chunk between two ordinals, of which at least one is in it or both are around it.
+fn within(chunk: u64, first: u64, last: u64) -> RangeInclusive<u32> {
+    let place = |ordinal: u64| match ordinal / ORDINALS_PER_DEAD_CHUNK {
+        here if here < chunk => 0,
+        here if here > chunk => ORDINALS_PER_DEAD_CHUNK as u32 - 1,
+        _ => split(ordinal).1,
+    };
+    place(first)..=place(last)
 }
 
 fn encode(bitmap: &RoaringBitmap) -> Vec<u8> {
@@ -152,6 +215,29 @@ mod tests {
         let union = a.union(&b);
         assert_eq!(union.iter().collect::<Vec<_>>(), [1, 2, 70_000]);
         assert_eq!(a.iter().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_range_of_them_is_counted_and_taken_out() {
+        let all = dead(&[0, 5, 65_535, 65_536, 70_000, 200_000, 1 << 40]);
+        for (first, last) in [(0, 0), (1, 4), (5, 65_535), (5, 65_536), (65_537, 199_999), (0, u64::MAX)] {
+            let inside: Vec<u64> = all.range(first, last).collect();
+            assert_eq!(all.count(first, last), inside.len() as u64);
+            let (rest, changed) = all.without(&all, first, last);
+            let expected: Vec<u64> = all.iter().filter(|ordinal| !inside.contains(ordinal)).collect();
+            assert_eq!(rest.iter().collect::<Vec<_>>(), expected);
+            // What is stored follows.
+            let mut stored = all.clone();
+            for (chunk, bytes) in changed {
+                Arc::make_mut(&mut stored.chunks).remove(&chunk);
+                bytes.map(|bytes| stored.add_chunk(chunk, &bytes).unwrap());
+            }
+            assert_eq!(stored, rest);
+        }
+        let (rest, changed) = all.without(&dead(&[5, 6, 300_000]), 0, u64::MAX);
+        assert_eq!(rest.iter().count(), 6);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(all.without(&dead(&[6]), 0, 100).1, []);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::buffer::RowBuffer;
 use crate::catalog::Family;
+use crate::dead::put_dead;
 use crate::edits::ColumnEdits;
 use crate::error::Error;
 use crate::fresh;
@@ -72,6 +73,10 @@ pub(crate) fn flush(store: &Inner, id: CollectionId) -> Result<(), Error> {
         batch.delete_range(Family::Fresh, &first, &end);
         batch.delete_range(Family::FreshFields, &first, &end);
         next.clear_fresh();
+        // The dead ones among them have no rows any more.
+        let (dead, changed) = next.dead.without(&next.dead, new_from, u64::MAX);
+        put_dead(batch, id, changed);
+        next.dead = dead;
         if let Some(segment) = &segment {
             batch.put(Family::Meta, keys::segment(id, segment.rows.base()), segment_entry(segment).encode());
             next.push_segment(segment.clone());

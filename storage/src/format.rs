@@ -169,6 +169,15 @@ pub(crate) enum Presence {
 }
 
 impl Presence {
+    /// When `count` rows of `rows` have the modality.
+    pub(crate) fn of(count: usize, rows: usize) -> Self {
+        match count {
+            0 => Presence::None,
+            count if count == rows => Presence::All,
+            _ => Presence::Some,
+        }
+    }
+
     fn from_number(number: u8) -> Option<Self> {
         [Presence::None, Presence::All, Presence::Some].into_iter().find(|presence| *presence as u8 == number)
     }

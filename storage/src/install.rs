@@ -13,7 +13,6 @@ use crate::durable::{FileGuard, Files};
 use crate::error::{BoxedError, Error};
 use crate::flush;
 use crate::format::hash;
-use crate::gate::lock;
 use crate::id::{CollectionId, ModelId};
 use crate::keys;
 use crate::meta::ModelEntry;
@@ -51,7 +50,8 @@ impl Store {
         store.check_writable()?;
         let state = store.state();
         let info = state.collection(id)?.info.clone();
-        let _turn = Turn::take(store, id, &info.name)?;
+        let busy = || Error::InstallBusy { collection: info.name.clone() };
+        let _turn = store.turns.install(id).ok_or_else(busy)?;
         let refused = |what| Err(Error::NotEncodable { collection: info.name.clone(), what });
         if info.config.external_codes {
             return refused("its codes come from the application");
@@ -214,28 +214,5 @@ impl Job<'_> {
             self.store.retire_model(&former);
         }
         Ok(())
-    }
-}
-
-/// The one install of a collection at a time.
-struct Turn<'s> {
-    store: &'s Inner,
-    id: CollectionId,
-}
-
-impl<'s> Turn<'s> {
-    fn take(store: &'s Inner, id: CollectionId, name: &str) -> Result<Self, Error> {
-        let mut installing = lock(&store.installing);
-        if installing.contains(&id) {
-            return Err(Error::InstallBusy { collection: name.to_owned() });
-        }
-        installing.push(id);
-        Ok(Turn { store, id })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(&self.store.installing).retain(|id| *id != self.id);
     }
 }

@@ -29,6 +29,25 @@ pub enum ReadMode {
     Read,
 }
 
+/// How segments are merged and freed of dead rows; see [`Store::compact`](crate::Store::compact) for
+/// doing it by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// Whether a thread does it while the database is open.
+    pub background: bool,
+    /// Bytes that the thread reads and writes a second at most; 0 is no bound.
+    pub bytes_per_second: u64,
+    /// Memory of a merge at most, in bytes, whatever the size of the segments; 4 MiB at least. Kept
+    /// texts take three blocks of 64 texts in addition.
+    pub memory_bytes: usize,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Compaction { background: true, bytes_per_second: 64 << 20, memory_bytes: 32 << 20 }
+    }
+}
+
 /// Options of [`Store::open`](crate::Store::open).
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -44,6 +63,8 @@ pub struct StoreOptions {
     pub segment_bytes: usize,
     /// How segment files are read.
     pub read_mode: ReadMode,
+    /// Merging of segments.
+    pub compaction: Compaction,
     /// The way to the disk for all files outside the catalog.
     pub file_system: Arc<dyn FileSystem>,
 }
@@ -57,6 +78,7 @@ impl Default for StoreOptions {
             fresh_bytes: 32 << 20,
             segment_bytes: 64 << 20,
             read_mode: ReadMode::Mapped,
+            compaction: Compaction::default(),
             file_system: Arc::new(Disk),
         }
     }

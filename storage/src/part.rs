@@ -27,6 +27,7 @@ pub(crate) enum Source {
 pub(crate) struct PartData {
     source: Source,
     dead: Dead,
+    dead_rows: OnceLock<u64>,
     alive: OnceLock<Arc<RowMask>>,
     present: [OnceLock<Arc<RowMask>>; 2],
     searchable: [OnceLock<Arc<RowMask>>; 2],
@@ -37,6 +38,7 @@ impl PartData {
         PartData {
             source,
             dead: dead.clone(),
+            dead_rows: OnceLock::new(),
             alive: OnceLock::new(),
             present: Default::default(),
             searchable: Default::default(),
@@ -119,6 +121,20 @@ impl PartData {
             }
             Arc::new(mask)
         })
+    }
+
+    /// How many rows are dead. Ordinals between rows may be noted as dead, too.
+    pub(crate) fn dead_rows(&self) -> u64 {
+        let noted = self.dead.count(self.first(), self.last());
+        let is_dense = self.last() - self.first() < u64::from(self.rows());
+        match noted {
+            0 => 0,
+            _ if is_dense => noted,
+            _ => *self.dead_rows.get_or_init(|| {
+                let dead = self.dead.range(self.first(), self.last());
+                dead.filter(|ordinal| self.row_of(*ordinal).is_some()).count() as u64
+            }),
+        }
     }
 
     pub(crate) fn is_alive(&self, row: u32) -> bool {

@@ -292,6 +292,11 @@ impl CollectionState {
         Some((index, row))
     }
 
+    /// Whether a record with this ordinal is alive.
+    pub(crate) fn is_alive(&self, ordinal: u64) -> bool {
+        self.part_of(ordinal).is_some() && !self.dead.contains(ordinal)
+    }
+
     pub(crate) fn counters(&self) -> CollectionCounters {
         CollectionCounters { next_ordinal: self.next_ordinal, live: self.live, model: self.info.model }
     }

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use crossbeam::channel::Sender;
 
 use crate::catalog::{Batch, Catalog, Family};
+use crate::compact::Worker;
 use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION};
@@ -20,6 +23,7 @@ use crate::options::{Durability, StoreOptions};
 use crate::schema::{CollectionConfig, CollectionInfo, FieldSpec, check_field_name, check_name};
 use crate::state::{CollectionState, State, check_format};
 use crate::sweep;
+use crate::turn::Turns;
 use crate::txn::Transaction;
 use crate::view::View;
 
@@ -27,6 +31,8 @@ use crate::view::View;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
+    /// Ends with the last handle, before which it lets go of `inner`.
+    _worker: Option<Arc<Worker>>,
 }
 
 pub(crate) struct Inner {
@@ -40,7 +46,9 @@ pub(crate) struct Inner {
     next_segment: AtomicU32,
     gates: Mutex<HashMap<CollectionId, Arc<Gate>>>,
     groups: Mutex<HashMap<CollectionId, Arc<Group>>>,
-    pub(crate) installing: Mutex<Vec<CollectionId>>,
+    pub(crate) turns: Turns,
+    /// Tells the worker that there was a commit.
+    pub(crate) wake: OnceLock<Sender<()>>,
 }
 
 /// A commit's effect on collections: the new state, or `None` for a dropped one.
@@ -73,7 +81,11 @@ impl Store {
         }
         let state = State::load(&layout, catalog.pin()).map_err(missing_is_damage)?;
         sweep::remove_unnamed(&layout, &state)?;
-        Ok(Store::new(layout, options, state, false))
+        let mut store = Store::new(layout, options, state, false);
+        if store.inner.options.compaction.background {
+            store._worker = Some(Arc::new(Worker::start(&store.inner)?));
+        }
+        Ok(store)
     }
 
     /// Opens the database as it is now, for reading, beside a process that may write to it.
@@ -101,8 +113,10 @@ impl Store {
                 poison: Mutex::new(None),
                 gates: Mutex::default(),
                 groups: Mutex::default(),
-                installing: Mutex::default(),
+                turns: Turns::default(),
+                wake: OnceLock::new(),
             }),
+            _worker: None,
         }
     }
 
@@ -355,6 +369,10 @@ impl Inner {
             return Err(error);
         }
         self.replace(state.next(counters, catalog.pin(), changes));
+        if let Some(wake) = self.wake.get() {
+            // When it is full the worker will look anyway.
+            let _ = wake.try_send(());
+        }
         Ok(counters.version)
     }
 

@@ -85,7 +85,7 @@ impl CollectionView {
 
     /// Whether a record with this ordinal is alive.
     pub fn is_alive(&self, ordinal: u64) -> bool {
-        self.part_of(ordinal).is_some() && !self.collection.dead.contains(ordinal)
+        self.collection.is_alive(ordinal)
     }
 
     /// The ordinal of the record with an id.

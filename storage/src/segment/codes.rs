@@ -4,7 +4,7 @@ use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 
 use super::reader::ColumnFile;
 use super::rows::RowsFile;
-use super::writer::{self, ColumnData};
+use super::writer;
 use crate::durable::FileGuard;
 use crate::error::Error;
 use crate::format::{ColumnKind, FileKind, Header, Presence};
@@ -18,7 +18,7 @@ pub(crate) struct CodesFile {
     bits: CodeBits,
 }
 
-const CODES: [ColumnKind; 2] = [ColumnKind::ImageCodes, ColumnKind::TextCodes];
+pub(super) const CODES: [ColumnKind; 2] = [ColumnKind::ImageCodes, ColumnKind::TextCodes];
 
 impl CodesFile {
     /// Writes the codes of all rows; a modality that no row has gets no column.
@@ -29,27 +29,16 @@ impl CodesFile {
         codes: &[CodesBuf; 2],
     ) -> Result<Self, Error> {
         let [image, _] = codes;
-        let presence = Modality::ALL.map(|modality| rows.presence(modality));
-        let header = Header {
-            kind: FileKind::Codes,
-            number: rows.number(),
-            collection: rows.file().header.collection,
-            rows: rows.rows(),
-            base: rows.base(),
-            model,
-            bits: image.bits().bits() as u32,
-            presence,
-            columns: 0,
-        };
-        let columns: Vec<_> = CODES
-            .into_iter()
-            .zip(codes)
-            .zip(presence)
-            .filter(|(_, presence)| *presence != Presence::None)
-            .map(|((kind, codes), _)| ColumnData::new(kind, codes.as_bytes()))
-            .collect();
+        let header = header(rows, model, image.bits());
         let guard = layout.files.unnamed(layout.codes(rows.number(), model));
-        let length = writer::write(guard.files(), guard.path(), header, &columns)?;
+        let length = writer::write(guard.files(), guard.path(), header, |columns| {
+            for ((kind, codes), presence) in CODES.into_iter().zip(codes).zip(header.presence) {
+                if presence != Presence::None {
+                    columns.column(kind, 0, codes.as_bytes())?;
+                }
+            }
+            Ok(())
+        })?;
         Self::open(guard, length)
     }
 
@@ -86,5 +75,20 @@ impl CodesFile {
 
     pub(crate) fn guard(&self) -> &FileGuard {
         self.file.guard()
+    }
+}
+
+/// The header of the codes file beside a rows file.
+pub(super) fn header(rows: &RowsFile, model: ModelId, bits: CodeBits) -> Header {
+    Header {
+        kind: FileKind::Codes,
+        number: rows.number(),
+        collection: rows.file().header.collection,
+        rows: rows.rows(),
+        base: rows.base(),
+        model,
+        bits: bits.bits() as u32,
+        presence: Modality::ALL.map(|modality| rows.presence(modality)),
+        columns: 0,
     }
 }

@@ -5,6 +5,7 @@
 
 mod codes;
 mod content;
+mod merge;
 mod reader;
 mod rows;
 mod texts;
@@ -15,12 +16,16 @@ use std::sync::Arc;
 use twinbit_kernels::{Codes, CodesBuf, Modality};
 
 pub(crate) use codes::CodesFile;
+pub(crate) use merge::Merge;
 pub(crate) use rows::RowsFile;
 
 use crate::buffer::RowBuffer;
 use crate::error::Error;
 use crate::id::{CollectionId, ModelId};
 use crate::layout::Layout;
+
+/// Told of bytes read or written; may wait, and may end the work with an error.
+pub(crate) type Step<'f> = dyn FnMut(u64) -> Result<(), Error> + 'f;
 
 /// A segment's rows and the codes that the collection uses now.
 #[derive(Clone, Debug)]
@@ -61,6 +66,11 @@ impl Segment {
 
     pub(crate) fn codes(&self, modality: Modality) -> Option<Codes<'_>> {
         self.codes.as_ref()?.codes(modality)
+    }
+
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.rows.file().length() + self.codes.as_ref().map_or(0, |codes| codes.file().length())
     }
 
     /// A commit is about to name these files.

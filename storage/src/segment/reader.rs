@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytemuck::AnyBitPattern;
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::Step;
 use super::content::{BLOCK, Content, Held};
 use crate::cursor::Cursor;
 use crate::durable::FileGuard;
@@ -189,6 +190,11 @@ impl ColumnFile {
         self.note(result, problems);
     }
 
+    /// Compares every column with its checksum; `step` hears of the bytes read.
+    pub(super) fn check(&self, step: &mut Step<'_>) -> Result<(), Error> {
+        self.columns.iter().try_for_each(|column| self.check_column(column, step))
+    }
+
     fn note(&self, result: Result<(), Error>, problems: &mut Vec<Problem>) {
         let path: PathBuf = self.path().to_path_buf();
         match result {
@@ -198,20 +204,31 @@ impl ColumnFile {
         }
     }
 
-    fn verify_column(&self, OpenColumn { kind, entry, .. }: &OpenColumn) -> Result<(), Error> {
+    fn verify_column(&self, column: &OpenColumn) -> Result<(), Error> {
+        self.check_column(column, &mut |_| Ok(()))?;
+        let end = column.entry.offset + column.entry.length;
+        self.verify_zeros(end..page_up(end), &format!("column {:?}", column.kind))
+    }
+
+    fn check_column(
+        &self,
+        OpenColumn { kind, entry, .. }: &OpenColumn,
+        step: &mut Step<'_>,
+    ) -> Result<(), Error> {
         let end = entry.offset + entry.length;
         let mut hasher = Xxh3Default::new();
         let mut at = entry.offset;
         while at < end {
             let until = end.min(at + BLOCK);
             hasher.update(&self.content.range(self.path(), at..until)?);
+            step(until - at)?;
             at = until;
         }
         if hasher.digest() != entry.hash {
             let what = format!("the checksum of column {kind:?} does not match");
             return Err(Error::corrupt(self.path(), entry.offset, what));
         }
-        self.verify_zeros(end..page_up(end), &format!("column {kind:?}"))
+        Ok(())
     }
 
     fn verify_zeros(&self, range: Range<u64>, after: &str) -> Result<(), Error> {

@@ -1,6 +1,5 @@
 //! The rows file: ids, ordinals, presence and kept inputs.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -10,8 +9,8 @@ use twinbit_kernels::{Modality, RowMask};
 
 use super::reader::ColumnFile;
 use super::texts;
-use super::writer::{self, ColumnData};
-use crate::bits::{RankDirectory, bit, mask_of_words};
+use super::writer::{self, ColumnWriter};
+use crate::bits::{BitSlice, RankDirectory, bit, mask_of_words};
 use crate::buffer::{IdColumn, RowBuffer};
 use crate::durable::FileGuard;
 use crate::error::Error;
@@ -32,9 +31,9 @@ impl std::fmt::Debug for RowsFile {
     }
 }
 
-const PRESENCE: [ColumnKind; 2] = [ColumnKind::ImagePresence, ColumnKind::TextPresence];
-const KEPT: [ColumnKind; 2] = [ColumnKind::ImageKept, ColumnKind::TextKept];
-const FEATURES: [ColumnKind; 2] = [ColumnKind::ImageFeatures, ColumnKind::TextFeatures];
+pub(super) const PRESENCE: [ColumnKind; 2] = [ColumnKind::ImagePresence, ColumnKind::TextPresence];
+pub(super) const KEPT: [ColumnKind; 2] = [ColumnKind::ImageKept, ColumnKind::TextKept];
+pub(super) const FEATURES: [ColumnKind; 2] = [ColumnKind::ImageFeatures, ColumnKind::TextFeatures];
 
 impl RowsFile {
     pub(super) fn write(
@@ -50,78 +49,12 @@ impl RowsFile {
                 limit: MAX_SEGMENT_ROWS as u64,
             });
         };
-        let mut columns = Vec::new();
-        match &buffer.ids {
-            IdColumn::Ordinals => {}
-            IdColumn::Numbers(numbers) => {
-                columns
-                    .push(ColumnData::new(ColumnKind::IdNumbers, bytemuck::cast_slice::<u64, u8>(numbers)));
-            }
-            IdColumn::Strings(strings) => {
-                columns.push(ColumnData::new(
-                    ColumnKind::IdEnds,
-                    bytemuck::cast_slice::<u64, u8>(&strings.ends),
-                ));
-                columns.push(ColumnData::new(ColumnKind::IdBytes, strings.bytes.as_slice()));
-            }
-        }
-        let last = buffer.ordinals.last().copied().unwrap_or(base);
-        if last - base != rows as u64 - 1 {
-            let mut deltas = Vec::with_capacity(rows);
-            for ordinal in &buffer.ordinals {
-                deltas.push(u32::try_from(ordinal - base).map_err(|_| Error::Limit {
-                    what: "the range of ordinals of a segment",
-                    limit: u64::from(u32::MAX),
-                })?);
-            }
-            let bytes: Vec<u8> = bytemuck::cast_slice(&deltas).to_vec();
-            columns.push(ColumnData::new(ColumnKind::OrdinalDeltas, bytes));
-        }
         let presence = [0, 1].map(|modality| presence_of(buffer, modality));
-        for ((kind, presence), bits) in PRESENCE.into_iter().zip(presence).zip(&buffer.present) {
-            if presence == Presence::Some {
-                columns.push(ColumnData::new(kind, bytemuck::cast_slice::<u64, u8>(bits.words())));
-            }
-        }
-        let features = [&buffer.image_features, &buffer.text_features];
-        for ((kind, values), kept) in FEATURES.into_iter().zip(features).zip(&buffer.kept) {
-            if !values.is_empty() {
-                columns.push(ColumnData {
-                    kind,
-                    parameter: u32::try_from(values.len() / kept.count().max(1)).unwrap_or(u32::MAX),
-                    bytes: Cow::Borrowed(bytemuck::cast_slice::<u16, u8>(values.reinterpret_cast())),
-                });
-            }
-        }
-        if !buffer.texts.ends.is_empty() {
-            let (ends, blocks) = texts::compress(&buffer.texts);
-            let ends: Vec<u8> = bytemuck::cast_slice(&ends).to_vec();
-            columns.push(ColumnData::new(ColumnKind::TextBlockEnds, ends));
-            columns.push(ColumnData {
-                kind: ColumnKind::TextBlocks,
-                parameter: u32::try_from(buffer.texts.ends.len()).unwrap_or(u32::MAX),
-                bytes: blocks.into(),
-            });
-        }
-        for ((kind, kept), present) in KEPT.into_iter().zip(&buffer.kept).zip(&buffer.present) {
-            // Mostly every row of the modality has an input or none has.
-            if kept.count() > 0 && kept.count() < present.count() {
-                columns.push(ColumnData::new(kind, bytemuck::cast_slice::<u64, u8>(kept.words())));
-            }
-        }
-        let header = Header {
-            kind: FileKind::Rows,
-            number,
-            collection,
-            rows: rows as u32,
-            base,
-            model: ModelId([0; 16]),
-            bits: 0,
-            presence,
-            columns: 0,
-        };
+        let header = header(number, collection, rows, base, presence);
         let guard = layout.files.unnamed(layout.rows(number));
-        let length = writer::write(guard.files(), guard.path(), header, &columns)?;
+        let length = writer::write(guard.files(), guard.path(), header, |columns| {
+            write_buffer(buffer, base, columns)
+        })?;
         Self::open(guard, length)
     }
 
@@ -209,7 +142,7 @@ impl RowsFile {
         }
     }
 
-    fn deltas(&self) -> Option<&[u32]> {
+    pub(super) fn deltas(&self) -> Option<&[u32]> {
         self.file.numbers(ColumnKind::OrdinalDeltas)
     }
 
@@ -271,6 +204,29 @@ impl RowsFile {
             Modality::Text => text,
         };
         self.file.numbers(kind).unwrap_or_default()
+    }
+
+    /// Which rows have the modality, as stored.
+    pub(super) fn present_bits(&self, modality: Modality) -> BitSlice<'_> {
+        match self.presence(modality) {
+            Presence::None => BitSlice::Zeros,
+            Presence::All => BitSlice::Ones,
+            Presence::Some => BitSlice::Words(self.presence_words(modality)),
+        }
+    }
+
+    /// Which rows have a kept input, as stored.
+    pub(super) fn kept_bits(&self, modality: Modality) -> BitSlice<'_> {
+        let ([image, text], [image_features, text_features]) = (KEPT, FEATURES);
+        let (kept, has_inputs) = match modality {
+            Modality::Image => (image, self.file.has(image_features)),
+            Modality::Text => (text, self.file.has(text_features) || self.file.has(ColumnKind::TextBlocks)),
+        };
+        match self.file.numbers(kept) {
+            Some(words) => BitSlice::Words(words),
+            None if has_inputs => self.present_bits(modality),
+            None => BitSlice::Zeros,
+        }
     }
 
     /// Whether a row has the modality.
@@ -340,7 +296,8 @@ impl RowsFile {
         })
     }
 
-    fn text_block(&self, block: usize) -> Result<Vec<u8>, Error> {
+    /// The block of texts with this number, unpacked.
+    pub(super) fn text_block(&self, block: usize) -> Result<Vec<u8>, Error> {
         let range = || -> Option<Range<u64>> {
             let ends = self.file.numbers::<u64>(ColumnKind::TextBlockEnds)?;
             let start = match block.checked_sub(1) {
@@ -363,10 +320,81 @@ impl RowsFile {
     }
 }
 
-fn presence_of(buffer: &RowBuffer, modality: usize) -> Presence {
-    match buffer.present.get(modality).map_or(0, |bits| bits.count()) {
-        0 => Presence::None,
-        count if count == buffer.rows() => Presence::All,
-        _ => Presence::Some,
+/// The header of a rows file.
+pub(super) fn header(
+    number: u32,
+    collection: CollectionId,
+    rows: usize,
+    base: u64,
+    presence: [Presence; 2],
+) -> Header {
+    Header {
+        kind: FileKind::Rows,
+        number,
+        collection,
+        rows: rows as u32,
+        base,
+        model: ModelId([0; 16]),
+        bits: 0,
+        presence,
+        columns: 0,
     }
+}
+
+fn presence_of(buffer: &RowBuffer, modality: usize) -> Presence {
+    Presence::of(buffer.present.get(modality).map_or(0, |bits| bits.count()), buffer.rows())
+}
+
+fn write_buffer(buffer: &RowBuffer, base: u64, columns: &mut ColumnWriter<'_>) -> Result<(), Error> {
+    match &buffer.ids {
+        IdColumn::Ordinals => {}
+        IdColumn::Numbers(numbers) => {
+            columns.column(ColumnKind::IdNumbers, 0, bytemuck::cast_slice::<u64, u8>(numbers))?;
+        }
+        IdColumn::Strings(strings) => {
+            columns.column(ColumnKind::IdEnds, 0, bytemuck::cast_slice::<u64, u8>(&strings.ends))?;
+            columns.column(ColumnKind::IdBytes, 0, &strings.bytes)?;
+        }
+    }
+    let last = buffer.ordinals.last().copied().unwrap_or(base);
+    if last - base != buffer.rows() as u64 - 1 {
+        let mut deltas = Vec::with_capacity(buffer.rows());
+        for ordinal in &buffer.ordinals {
+            deltas.push(delta(base, *ordinal)?);
+        }
+        columns.column(ColumnKind::OrdinalDeltas, 0, bytemuck::cast_slice(&deltas))?;
+    }
+    for (modality, (kind, bits)) in PRESENCE.into_iter().zip(&buffer.present).enumerate() {
+        if presence_of(buffer, modality) == Presence::Some {
+            columns.column(kind, 0, bytemuck::cast_slice::<u64, u8>(bits.words()))?;
+        }
+    }
+    let features = [&buffer.image_features, &buffer.text_features];
+    for ((kind, values), kept) in FEATURES.into_iter().zip(features).zip(&buffer.kept) {
+        if !values.is_empty() {
+            let width = u32::try_from(values.len() / kept.count().max(1)).unwrap_or(u32::MAX);
+            columns.column(kind, width, bytemuck::cast_slice::<u16, u8>(values.reinterpret_cast()))?;
+        }
+    }
+    if !buffer.texts.ends.is_empty() {
+        let (ends, blocks) = texts::compress(&buffer.texts);
+        columns.column(ColumnKind::TextBlockEnds, 0, bytemuck::cast_slice::<u64, u8>(&ends))?;
+        let texts = u32::try_from(buffer.texts.ends.len()).unwrap_or(u32::MAX);
+        columns.column(ColumnKind::TextBlocks, texts, &blocks)?;
+    }
+    for ((kind, kept), present) in KEPT.into_iter().zip(&buffer.kept).zip(&buffer.present) {
+        // Mostly every row of the modality has an input or none has.
+        if kept.count() > 0 && kept.count() < present.count() {
+            columns.column(kind, 0, bytemuck::cast_slice::<u64, u8>(kept.words()))?;
+        }
+    }
+    Ok(())
+}
+
+/// An ordinal as a segment stores it.
+pub(super) fn delta(base: u64, ordinal: u64) -> Result<u32, Error> {
+    ordinal
+        .checked_sub(base)
+        .and_then(|delta| u32::try_from(delta).ok())
+        .ok_or(Error::Limit { what: "the range of ordinals of a segment", limit: u64::from(u32::MAX) })
 }

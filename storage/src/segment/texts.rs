@@ -21,12 +21,45 @@ pub(super) fn compress(texts: &Texts) -> (Vec<u64>, Vec<u8>) {
             plain.extend(((text_end - start) as u32).to_le_bytes());
         }
         plain.extend_from_slice(texts.bytes.get(start as usize..end as usize).unwrap_or_default());
-        out.extend((plain.len() as u32).to_le_bytes());
-        out.extend(lz4_flex::block::compress(&plain));
+        pack(&plain, &mut out);
         ends.push(out.len() as u64);
         start = end;
     }
     (ends, out)
+}
+
+fn pack(plain: &[u8], out: &mut Vec<u8>) {
+    out.extend((plain.len() as u32).to_le_bytes());
+    out.extend(lz4_flex::block::compress(plain));
+}
+
+/// Texts on their way into one block.
+#[derive(Default)]
+pub(super) struct BlockBuilder {
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+impl BlockBuilder {
+    /// Adds a text; `true` when the block is full then.
+    pub(super) fn push(&mut self, text: &str) -> bool {
+        self.bytes.extend(text.as_bytes());
+        self.ends.push(self.bytes.len() as u32);
+        self.ends.len() == TEXTS_PER_BLOCK
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The packed block; the next one begins empty.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut plain: Vec<u8> = self.ends.drain(..).flat_map(u32::to_le_bytes).collect();
+        plain.append(&mut self.bytes);
+        let mut out = Vec::new();
+        pack(&plain, &mut out);
+        out
+    }
 }
 
 /// Unpacks one block. `None` when it is damaged.

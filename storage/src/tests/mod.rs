@@ -15,8 +15,8 @@ use half::f16;
 use twinbit_kernels::CodeBits;
 
 use crate::{
-    CollectionConfig, CollectionId, CollectionView, Durability, FieldId, FieldSpec, FieldType, IdKind,
-    InputKind, NewRecord, RecordId, Store, StoreOptions, StoredRecord, TextInput, Value,
+    CollectionConfig, CollectionId, CollectionView, Compaction, Durability, FieldId, FieldSpec, FieldType,
+    IdKind, InputKind, NewRecord, RecordId, Store, StoreOptions, StoredRecord, TextInput, Value,
 };
 
 /// A small store: segments come soon, commits do not wait for the disk.
@@ -25,6 +25,7 @@ fn options() -> StoreOptions {
         durability: Durability::Eventual,
         cache_bytes: 1 << 20,
         fresh_rows: 40,
+        compaction: Compaction { background: false, ..Compaction::default() },
         ..StoreOptions::default()
     }
 }

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::train::Trainer;
 use crate::writer::Writer;
-use crate::{Error, Field, Model, Record, RecordId, Result, Schema, Value};
+use crate::{Compacted, Error, Field, Model, Record, RecordId, Result, Schema, Value};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
 #[derive(Clone)]
@@ -185,6 +185,32 @@ impl Collection {
         mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<()> {
         install::install(self, model, &mut progress)
+    }
+
+    /// Merges the segments into as few as can be and gives the space of removed records back to the
+    /// disk. The database does so by itself in the background, less thoroughly; see
+    /// [`Builder::compaction`](crate::Builder::compaction).
+    ///
+    /// Reading and writing go on meanwhile, and snapshots stay as they are: files that one of them
+    /// reads go with it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a segment is damaged: it is left as it is. [`Error::ReadOnly`].
+    ///
+    /// # Blocking
+    /// Waits until an open [`Writer`] of this collection is over (forever, when the calling thread is
+    /// the one that holds it), and until an install is.
+    pub fn compact(&self) -> Result<Compacted> {
+        self.compact_with(|_, _| ControlFlow::Continue(()))
+    }
+
+    /// [`compact`](Self::compact) that tells bytes read and written out of how many, and ends with
+    /// [`Error::Canceled`] when told to break; what was merged until then stays so.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact).
+    pub fn compact_with(&self, mut progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<Compacted> {
+        Ok(self.database.store().compact(self.id, &mut progress)?)
     }
 
     /// Sizes and counts.

@@ -74,7 +74,11 @@ impl Database {
             .thread_name(|number| format!("twinbit-{number}"))
             .build()
             .map_err(|source| Error::Threads { source: Box::new(source) })?;
-        let mut store_options = StoreOptions { read_mode: options.read_mode, ..StoreOptions::default() };
+        let mut store_options = StoreOptions {
+            read_mode: options.read_mode,
+            compaction: options.compaction,
+            ..StoreOptions::default()
+        };
         if let Some(durability) = options.durability {
             store_options.durability = durability;
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::database::Database;
-use crate::{Device, Durability, ReadMode, Result};
+use crate::{Compaction, Device, Durability, ReadMode, Result};
 
 /// Options of a database; made by [`Database::builder`].
 ///
@@ -24,6 +24,7 @@ pub struct Builder {
     pub(crate) device: Device,
     pub(crate) cache_bytes: Option<usize>,
     pub(crate) read_mode: ReadMode,
+    pub(crate) compaction: Compaction,
 }
 
 impl Builder {
@@ -48,6 +49,20 @@ impl Builder {
     /// Memory for the catalog's cache of ids, fields and indexes.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// How segments are merged and freed of dead rows (default: by a thread, at 64 MiB a second).
+    ///
+    /// ```no_run
+    /// use twinbit::{Compaction, Database};
+    ///
+    /// let by_hand = Compaction { background: false, ..Compaction::default() };
+    /// let database = Database::builder().compaction(by_hand).open("photos.twinbit")?;
+    /// # Ok::<(), twinbit::Error>(())
+    /// ```
+    pub fn compaction(mut self, compaction: Compaction) -> Self {
+        self.compaction = compaction;
         self
     }
 

@@ -3,10 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use twinbit::Device;
 
-use crate::commands::{
-    checkpoint, collections, completions, create, delete, doctor, drop, eval, field, get, ingest, list,
-    rename, restore, search, set, stats, train, verify,
-};
+use crate::commands::{checkpoint, collections, compact, completions, create, delete, doctor, drop, eval, field, get, ingest, list, rename, restore, search, set, stats, train, verify};
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
 ///
@@ -86,6 +83,8 @@ pub enum Command {
     Field(field::Action),
     /// Print sizes and counts
     Stats(stats::Arguments),
+    /// Merge segments and give the space of removed records back
+    Compact(compact::Arguments),
     /// Compare everything on disk with its checksums
     Verify(verify::Arguments),
     /// Copy a database as it is now; the copy is a database of its own

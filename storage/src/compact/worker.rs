@@ -20,8 +20,9 @@ use crate::turn::Turn;
 
 /// Between two looks at the segments, however often commits wake the worker.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-/// Shorter waits are put together.
+/// Shorter waits are put together; within longer ones the worker looks whether it is to make way.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
 /// How long a collection is let be after a failure, doubled by each further one.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -141,13 +142,20 @@ impl Loop<'_> {
     }
 
     fn step(&self, turn: &Turn<'_>, pace: &mut Pace, bytes: u64) -> Result<(), Error> {
-        let wait = pace.wait_after(bytes, Instant::now());
-        if wait >= SHORTEST_WAIT {
-            self.pause(wait)?;
+        let mut wait = pace.wait_after(bytes, Instant::now());
+        if wait < SHORTEST_WAIT {
+            wait = Duration::ZERO;
         }
-        match turn.is_wanted() || self.is_stopped() {
-            true => Err(Error::Canceled),
-            false => Ok(()),
+        loop {
+            if turn.is_wanted() || self.is_stopped() {
+                return Err(Error::Canceled);
+            }
+            if wait.is_zero() {
+                return Ok(());
+            }
+            let here = wait.min(LONGEST_WAIT);
+            self.pause(here)?;
+            wait -= here;
         }
     }
 

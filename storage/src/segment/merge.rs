@@ -494,3 +494,6 @@ fn pick<T>([image, text]: [T; 2], modality: Modality) -> T {
         Modality::Text => text,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The store as a whole.
 
 mod checkpoint;
+mod compaction;
 mod concurrency;
 mod install;
 mod maintenance;

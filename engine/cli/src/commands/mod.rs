@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod collections;
+pub mod compact;
 pub mod completions;
 pub mod create;
 pub mod delete;
@@ -43,6 +44,7 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Rename(arguments) => rename::run(&arguments, session),
         Command::Field(action) => field::run(&action, session),
         Command::Stats(arguments) => stats::run(&arguments, session),
+        Command::Compact(arguments) => compact::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Checkpoint(arguments) => checkpoint::run(&arguments, session),
         Command::Restore(arguments) => restore::run(&arguments, session),

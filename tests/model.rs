@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use twinbit_kernels::{CodeBits, CodesBuf};
 use twinbit_storage::{
-    CollectionConfig, CollectionId, CollectionView, Durability, FieldId, FieldSpec, FieldType, IdKind,
-    InputKind, ModelId, NewRecord, Predicate, RecordId, Store, StoreOptions, StoredText, TextInput,
+    CollectionConfig, CollectionId, CollectionView, Compaction, Durability, FieldId, FieldSpec, FieldType,
+    IdKind, InputKind, ModelId, NewRecord, Predicate, RecordId, Store, StoreOptions, StoredText, TextInput,
     Transaction, Value,
 };
 
@@ -38,6 +38,8 @@ enum Step {
     Abandon(Vec<Change>),
     Grouped(Change),
     Flush,
+    /// By hand, with changes made while it runs.
+    Compact(Vec<Change>),
     Install(u8),
     Pin,
     Reopen,
@@ -61,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => changes().prop_map(Step::Abandon),
         4 => change().prop_map(Step::Grouped),
         1 => Just(Step::Flush),
+        1 => changes().prop_map(Step::Compact),
         1 => any::<u8>().prop_map(Step::Install),
         2 => Just(Step::Pin),
         1 => Just(Step::Reopen),
@@ -99,24 +102,27 @@ struct Run {
     expected: BTreeMap<RecordId, Expected>,
     next_ordinal: u64,
     model: Option<ModelId>,
+    /// Whether segments are merged by a thread, too.
+    background: bool,
     pinned: Vec<(CollectionView, BTreeMap<RecordId, Expected>, Option<ModelId>)>,
 }
 
-fn open(folder: &std::path::Path) -> Store {
+fn open(folder: &std::path::Path, background: bool) -> Store {
     let options = StoreOptions {
         durability: Durability::Eventual,
         cache_bytes: 1 << 20,
         fresh_rows: 30,
         segment_bytes: 300,
+        compaction: Compaction { background, bytes_per_second: 0, ..Compaction::default() },
         ..StoreOptions::default()
     };
     Store::open(folder, options).unwrap()
 }
 
 impl Run {
-    fn new(kind: IdKind) -> Self {
+    fn new(kind: IdKind, background: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path());
+        let store = open(folder.path(), background);
         let id = store.create_collection("records", config(kind)).unwrap();
         Run {
             folder,
@@ -126,6 +132,7 @@ impl Run {
             expected: BTreeMap::new(),
             next_ordinal: 0,
             model: None,
+            background,
             pinned: Vec::new(),
         }
     }
@@ -223,6 +230,19 @@ impl Run {
                 (self.expected, self.next_ordinal) = (expected, next_ordinal);
             }
             Step::Flush => store.flush(self.id).unwrap(),
+            Step::Compact(changes) => {
+                let mut left = changes.iter();
+                let compacted = store.compact(self.id, &mut |_, _| {
+                    if let Some(change) = left.next() {
+                        let mut transaction = store.wait_writer(self.id).unwrap();
+                        self.apply(&mut transaction, change, &mut expected, &mut next_ordinal);
+                        transaction.commit().unwrap();
+                    }
+                    ControlFlow::Continue(())
+                });
+                compacted.unwrap();
+                (self.expected, self.next_ordinal) = (expected, next_ordinal);
+            }
             Step::Install(number) => {
                 let model = ModelId([number % 3 + 1; 16]);
                 let bits = CodeBits::new(32).unwrap();
@@ -255,7 +275,7 @@ impl Run {
                 self.pinned.clear();
                 drop(store);
                 self.store = None;
-                self.store = Some(open(self.folder.path()));
+                self.store = Some(open(self.folder.path(), self.background));
             }
         }
         check(&self.store().view().collection(self.id).unwrap(), &self.expected, self.model);
@@ -298,7 +318,7 @@ fn run(kind: IdKind) {
     let config =
         Config { max_shrink_iters: 200, failure_persistence: None, ..Config::with_cases(cases.unwrap_or(4)) };
     let result = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..40), |steps| {
-        let mut run = Run::new(kind);
+        let mut run = Run::new(kind, steps.len() % 2 == 0);
         for step in &steps {
             run.take(step);
         }

@@ -121,6 +121,9 @@ pub use twinbit_hashing::{
     TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
-pub use twinbit_storage::{Compacted, Compaction, Copied, Durability, FieldType, IdKind, Problem, ReadMode, RecordId, Value, VerifyReport};
+pub use twinbit_storage::{
+    Compacted, Compaction, Copied, Durability, FieldType, IdKind, Problem, ReadMode, RecordId, Value,
+    VerifyReport,
+};
 pub use value::format_timestamp;
 pub use writer::Writer;

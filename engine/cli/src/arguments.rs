@@ -3,7 +3,10 @@
 use clap::{Args, Parser, Subcommand};
 use twinbit::Device;
 
-use crate::commands::{checkpoint, collections, compact, completions, create, delete, doctor, drop, eval, field, get, ingest, list, rename, restore, search, set, stats, train, verify};
+use crate::commands::{
+    checkpoint, collections, compact, completions, create, delete, doctor, drop, eval, field, get, ingest,
+    list, rename, restore, search, set, stats, train, verify,
+};
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
 ///

@@ -259,6 +259,26 @@ fn records_are_read_changed_paged_through_and_deleted() {
 }
 
 #[test]
+fn compacting_gives_space_back_and_keeps_the_records() {
+    let place = coded();
+    place.ok("delete c.db 7 10");
+    let before = place.json("list c.db");
+    let compacted = &place.json("compact c.db -c codes")[0];
+    assert_eq!(
+        keys(compacted),
+        ["bytes_after", "bytes_before", "collection", "rows_dropped", "segments_after", "segments_before"]
+    );
+    assert_eq!(compacted["segments_after"], 1);
+    assert!(number(&compacted["bytes_after"]) > 0.0);
+    assert_eq!(place.json("list c.db"), before);
+    let stats = &place.json("stats c.db")[0];
+    assert_eq!((&stats["rows"], &stats["deleted"], &stats["fresh_rows"]), (&json!(2), &json!(0), &json!(0)));
+    assert_eq!(place.json("verify c.db")[0]["problems"], json!([]));
+    assert!(place.ok("compact c.db").contains("segments"));
+    assert!(place.fails("compact nothing.db").contains("there is no database here"));
+}
+
+#[test]
 fn collections_are_listed_renamed_and_dropped() {
     let place = Place::new();
     place.ok("create d.db -c one --bits 16 --external-codes");

@@ -68,8 +68,9 @@ impl Family {
 /// Bytes of a write buffer; with seven families the sum is bounded by [`ALL_WRITE_BUFFERS`].
 const WRITE_BUFFER: usize = 16 << 20;
 const ALL_WRITE_BUFFERS: usize = 64 << 20;
-/// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open.
-const ALL_LOGS: u64 = 64 << 20;
+/// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open
+/// and what the disk holds of rows that are gone again.
+const ALL_LOGS: u64 = 32 << 20;
 
 /// An open catalog, with the lock of the database when it is open for writing.
 pub(crate) struct Catalog {
@@ -235,6 +236,15 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if family == Family::Fresh {
+        // Rows pass through on their way into segments: what is here is mostly removed already, and
+        // goes only when tables are merged. Small tables, merged soon, keep that little; where merging
+        // cannot keep up, writing slows down.
+        options.set_write_buffer_size(WRITE_BUFFER / 2);
+        options.set_level_zero_file_num_compaction_trigger(2);
+        options.set_level_zero_slowdown_writes_trigger(12);
+        options.set_level_zero_stop_writes_trigger(16);
+    }
     if family == Family::Dead {
         options.set_merge_operator_associative("twinbit.union", |_, existing, operands| {
             dead::merge(existing, operands.iter())

@@ -190,9 +190,11 @@ impl ColumnFile {
         self.note(result, problems);
     }
 
-    /// Compares every column with its checksum; `step` hears of the bytes read.
-    pub(super) fn check(&self, step: &mut Step<'_>) -> Result<(), Error> {
-        self.columns.iter().try_for_each(|column| self.check_column(column, step))
+    /// Compares columns with their checksums: the one of this kind, or all. `step` hears of the bytes
+    /// read.
+    pub(super) fn check(&self, only: Option<ColumnKind>, step: &mut Step<'_>) -> Result<(), Error> {
+        let mut columns = self.columns.iter().filter(|column| only.is_none_or(|only| only == column.kind));
+        columns.try_for_each(|column| self.check_column(column, step))
     }
 
     fn note(&self, result: Result<(), Error>, problems: &mut Vec<Problem>) {

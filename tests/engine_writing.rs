@@ -61,7 +61,7 @@ fn compaction_changes_no_answer_and_waits_for_no_reader() {
     let old = collection.snapshot().unwrap();
     let find = |snapshot: &twinbit::Snapshot| -> Vec<_> {
         let query = snapshot.query(Modality::Image, Input::code([0, 77])).limit(50);
-        query.run().unwrap().into_iter().map(|hit| (hit.id, hit.distance)).collect()
+        query.run().unwrap().into_iter().map(|hit| (hit.id().clone(), hit.distance())).collect()
     };
     let before = find(&old);
     let mut told = 0;

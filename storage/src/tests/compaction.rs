@@ -44,7 +44,7 @@ impl Made {
         let external = config.external_codes;
         let present = [number % 5 != 1, number % 5 != 2];
         let mut fields = vec![(YEAR, Value::I64(number as i64 % 10))];
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             fields.push((LANG, Value::Str(format!("lang{}", number % 4))));
         }
         NewRecord {

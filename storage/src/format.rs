@@ -53,6 +53,11 @@ pub const MAX_TEXT_BYTES: usize = 1 << 24;
 /// Declared fields of a collection at most.
 pub const MAX_FIELDS: usize = 4096;
 
+/// Registers of the HyperLogLog in a field's statistics.
+pub const SKETCH_REGISTERS: usize = 256;
+/// Bytes of a string bound in a field's statistics at most.
+pub const MAX_SKETCH_TEXT: usize = 64;
+
 /// Name of the lock file.
 pub const LOCK_FILE: &str = "LOCK";
 /// Folder of the RocksDB catalog.

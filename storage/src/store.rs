@@ -9,6 +9,7 @@ use crossbeam::channel::Sender;
 
 use crate::catalog::{Batch, Catalog, Family};
 use crate::compact::Worker;
+use crate::damage;
 use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION};
@@ -79,7 +80,7 @@ impl Store {
             layout.files.sync_folder(&layout.root)?;
             catalog.write(batch, true)?;
         }
-        let state = State::load(&layout, catalog.pin()).map_err(missing_is_damage)?;
+        let state = State::load(&layout, catalog.pin()).map_err(|error| missing_is_damage(&layout, error))?;
         sweep::remove_unnamed(&layout, &state)?;
         let mut store = Store::new(layout, options, state, false);
         if store.inner.options.compaction.background {
@@ -184,7 +185,7 @@ impl Store {
             for family in Family::OF_COLLECTIONS {
                 batch.delete_prefix(family, &keys::collection(id));
             }
-            for prefix in [keys::segments(id), keys::sources(id)] {
+            for prefix in [keys::segments(id), keys::sources(id), keys::all_statistics(id)] {
                 batch.delete_prefix(Family::Meta, &prefix);
             }
             batch.delete(Family::Meta, keys::definition(id));
@@ -392,32 +393,42 @@ fn layout(root: &Path, options: &StoreOptions) -> Layout {
 }
 
 fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Error> {
+    let state = beside_the_writer(layout, || {
+        let pin = Arc::new(Catalog::open_read_only(&layout.catalog, options.cache_bytes)?).pin();
+        let is_ours = check_format(&pin)?;
+        is_ours.then(|| State::load(layout, pin)).transpose()
+    })?;
+    state.ok_or_else(|| Error::NotADatabase {
+        path: layout.root.clone(),
+        what: "its catalog is empty".to_owned(),
+    })
+}
+
+/// Opens the catalog by `open` without the lock, trying again while the writer replaces its files.
+pub(crate) fn beside_the_writer<T>(
+    layout: &Layout,
+    open: impl Fn() -> Result<T, Error>,
+) -> Result<T, Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let load = || -> Result<State, Error> {
+        let once = || -> Result<T, Error> {
             // Between reading the manifest and the logs the writer may write a log's commits out
             // and remove it: they would be missing while later ones are there.
             let before = Catalog::manifest(&layout.catalog)?;
-            let catalog = Arc::new(Catalog::open_read_only(&layout.catalog, options.cache_bytes)?);
-            let pin = catalog.pin();
-            let is_ours = check_format(&pin)?;
-            let state = is_ours.then(|| State::load(layout, pin)).transpose()?;
+            let opened = open()?;
             if Catalog::manifest(&layout.catalog)? != before {
                 let source = "the writer replaced files of the catalog meanwhile, try again".into();
                 return Err(Error::Catalog { operation: "open", source });
             }
-            state.ok_or_else(|| Error::NotADatabase {
-                path: layout.root.clone(),
-                what: "its catalog is empty".to_owned(),
-            })
+            Ok(opened)
         };
-        match load() {
+        match once() {
             // The writer replaced a file, of ours or of the catalog, after it was named to us.
             Err(error) if attempt < READ_ATTEMPTS && may_have_moved_on(&error) => {
                 std::thread::sleep(std::time::Duration::from_millis(1 << attempt.min(7)));
             }
-            other => return other.map_err(missing_is_damage),
+            other => return other.map_err(|error| missing_is_damage(layout, error)),
         }
     }
 }
@@ -430,11 +441,18 @@ fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn missing_is_damage(error: Error) -> Error {
+fn missing_is_damage(layout: &Layout, error: Error) -> Error {
     match error {
         Error::Io { path, .. } if !path.exists() => {
             Error::corrupt(&path, 0, "the catalog names this file, but it is not there")
         }
+        // RocksDB names the table that it misses.
+        Error::Catalog { operation, source } => match damage::place(&layout.catalog, &source.to_string()) {
+            (path, _) if path != layout.catalog && !path.exists() => {
+                Error::corrupt(&path, 0, "the catalog names this file, but it is not there")
+            }
+            _ => Error::Catalog { operation, source },
+        },
         other => other,
     }
 }

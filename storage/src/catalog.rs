@@ -15,6 +15,7 @@ use rocksdb::{
 use crate::damage;
 use crate::dead;
 use crate::error::Error;
+use crate::format::CATALOG_MAGIC;
 use crate::id::CollectionId;
 use crate::keys;
 
@@ -106,25 +107,51 @@ impl Catalog {
         Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
     }
 
+    /// The format version of the catalog in a folder, read without changing anything there. `None`
+    /// when there is none yet.
+    pub(crate) fn format_version(path: &Path) -> Result<Option<u32>, Error> {
+        if !path.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        // A newer version may have families that this one does not know; `meta` is among any.
+        let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Family::Meta.name()];
+        let db = DB::open_cf_for_read_only(&database_options(), path, families, false)
+            .map_err(|e| wrap(path, "open", e))?;
+        let Some(meta) = db.cf_handle(Family::Meta.name()) else { return Ok(None) };
+        let value = db.get_cf(&meta, keys::format()).map_err(|e| wrap(path, "read", e))?;
+        Ok(value.and_then(|value| format_version(&value)))
+    }
+
     /// Opens the catalog a second time for reading each of its files, with nothing in memory that
-    /// would hide what is on disk now.
+    /// would hide what is on disk now. Also returns damage of a log, beside which the rest can be read.
     ///
     /// Opening checks the manifest, every record of the logs but one that is torn at the end, and of
     /// each table the footer, the properties and the index.
-    pub(crate) fn open_for_check(path: &Path) -> Result<Self, Error> {
-        let mut options = database_options();
-        options.set_max_open_files(-1);
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        let descriptors = Family::ALL.into_iter().map(|family| {
-            let mut table = BlockBasedOptions::default();
-            table.disable_cache();
-            let mut options = family_options(family, &table);
-            options.set_max_sequential_skip_in_iterations(u64::MAX);
-            ColumnFamilyDescriptor::new(family.name(), options)
-        });
-        let db = DB::open_cf_descriptors_read_only(&options, path, descriptors, false)
-            .map_err(|e| wrap(path, "open", e))?;
-        Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
+    pub(crate) fn open_for_check(path: &Path) -> Result<(Self, Option<Error>), Error> {
+        let open = |mode| -> Result<Self, Error> {
+            let mut options = database_options();
+            options.set_max_open_files(-1);
+            options.set_wal_recovery_mode(mode);
+            let descriptors = Family::ALL.into_iter().map(|family| {
+                let mut table = BlockBasedOptions::default();
+                table.disable_cache();
+                let mut options = family_options(family, &table);
+                options.set_max_sequential_skip_in_iterations(u64::MAX);
+                ColumnFamilyDescriptor::new(family.name(), options)
+            });
+            let db = DB::open_cf_descriptors_read_only(&options, path, descriptors, false)
+                .map_err(|e| wrap(path, "open", e))?;
+            Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
+        };
+        match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
+            Ok(catalog) => Ok((catalog, None)),
+            // When leaving out damaged records of logs helps, those are the damage.
+            Err(error) if error.is_corruption() => match open(DBRecoveryMode::SkipAnyCorruptedRecord) {
+                Ok(catalog) => Ok((catalog, Some(damage::of_log(path, error)))),
+                Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads every data block of every table, those whose entries are all deleted or replaced
@@ -153,6 +180,7 @@ impl Catalog {
     fn read_range(&self, family: Family, first: &[u8], last: Option<&Vec<u8>>) -> Result<(), Error> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
+        #[expect(deprecated, reason = "deprecated for its cost; here what was deleted is to be read, too")]
         options.set_ignore_range_deletions(true);
         options.set_readahead_size(CHECK_READAHEAD);
         if let Some(last) = last {
@@ -255,6 +283,11 @@ impl Drop for Catalog {
             tracing::warn!(%error, "the catalog was closed without emptying its write buffers");
         }
     }
+}
+
+/// The version in the value of the format key; `None` when the value is another one.
+pub(crate) fn format_version(value: &[u8]) -> Option<u32> {
+    value.strip_prefix(&CATALOG_MAGIC).and_then(|rest| rest.try_into().ok()).map(u32::from_le_bytes)
 }
 
 fn database_options() -> Options {

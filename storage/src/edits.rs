@@ -42,7 +42,9 @@ impl ColumnEdits {
         for ((field, chunk), edits) in self.chunks {
             let sketch = match sketches.entry(field) {
                 Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(stored_sketch(pin, collection, field)?.unwrap_or_default()),
+                Entry::Vacant(entry) => {
+                    entry.insert(stored_sketch(pin, collection, field)?.unwrap_or_default())
+                }
             };
             let key = keys::column(collection, field, chunk);
             let old = match chunk * ORDINALS_PER_COLUMN_CHUNK >= new_from {

@@ -58,7 +58,8 @@ impl Estimates {
             Predicate::Compare { field, .. } | Predicate::In { field, .. } | Predicate::IsNull(field) => {
                 if !self.sketches.contains_key(field) {
                     let sketch = stored_sketch(&view.state.pin, view.info().id, *field)?;
-                    let known = sketch.filter(|sketch| sketch.field_type() == view.info().config.field_type(*field).ok());
+                    let known = sketch
+                        .filter(|sketch| sketch.field_type() == view.info().config.field_type(*field).ok());
                     self.sketches.insert(*field, known.unwrap_or_default());
                 }
                 Ok(())

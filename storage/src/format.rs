@@ -20,6 +20,8 @@ pub const END_MAGIC: [u8; 8] = *b"\x89TBEND\r\n";
 /// Value under the catalog's format key, before the version.
 pub const CATALOG_MAGIC: [u8; 8] = *b"twinbit\0";
 
+/// Where a segment file has its format version, after the first bytes.
+pub const VERSION_OFFSET: usize = 8;
 /// Columns start at multiples of this; the header fills one page.
 pub const PAGE: usize = 4096;
 /// Bytes of the header's fixed part; the column table follows it.

@@ -199,11 +199,6 @@ pub(crate) fn field(collection: CollectionId, field: FieldId) -> Vec<u8> {
     key
 }
 
-/// The field in a key of `columns` or `index`.
-pub(crate) fn field_of(key: &[u8]) -> Option<FieldId> {
-    Some(FieldId(u16::from_be_bytes(key.get(4..6)?.try_into().ok()?)))
-}
-
 /// Key of a column chunk.
 pub(crate) fn column(collection: CollectionId, field: FieldId, chunk: u64) -> Vec<u8> {
     let mut key = self::field(collection, field);

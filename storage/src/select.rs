@@ -113,12 +113,7 @@ impl CollectionView {
     }
 
     /// What is cheap and leaves little comes first; once little is left, only that is looked at.
-    fn all_of(
-        &self,
-        all: &[Predicate],
-        estimates: &Estimates,
-        few: Few<'_>,
-    ) -> Result<Vec<RowMask>, Error> {
+    fn all_of(&self, all: &[Predicate], estimates: &Estimates, few: Few<'_>) -> Result<Vec<RowMask>, Error> {
         let rows = estimates.rows().max(1.0);
         let mut ordered: Vec<(f64, &Predicate)> = all
             .iter()

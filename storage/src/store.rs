@@ -16,6 +16,7 @@ use crate::format::{CATALOG_MAGIC, FORMAT_VERSION};
 use crate::gate::{Gate, Pass, lock};
 use crate::group::Group;
 use crate::id::{CollectionId, ModelId};
+use crate::install_note;
 use crate::keys;
 use crate::layout::Layout;
 use crate::lock::lock as lock_file;
@@ -26,6 +27,7 @@ use crate::state::{CollectionState, State, check_format};
 use crate::sweep;
 use crate::turn::Turns;
 use crate::txn::Transaction;
+use crate::versions;
 use crate::view::View;
 
 /// An open database. Clones share it; dropping the last clone, view and transaction closes it.
@@ -69,6 +71,7 @@ impl Store {
         layout.create_folders()?;
         let held = lock_file(&layout.lock, &layout.root)?;
         layout.check_catalog_is_whole()?;
+        versions::check(&layout)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog, options.cache_bytes, held)?);
         if !check_format(&catalog.pin())? {
             let mut batch = catalog.batch()?;
@@ -179,12 +182,14 @@ impl Store {
     /// Removes a collection with everything in it. Views pinned before still see it.
     pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
         let (id, _pass) = self.inner.pass_by_name(name)?;
-        let mut files = None;
+        let (mut files, mut encoded) = (None, Vec::new());
         self.inner.commit(true, |state, batch, _| {
             let collection = state.collection(id)?;
             for family in Family::OF_COLLECTIONS {
                 batch.delete_prefix(family, &keys::collection(id));
             }
+            install_note::forget(batch, id);
+            encoded = install_note::files(&self.inner.layout, &state.pin, collection)?;
             for prefix in [keys::segments(id), keys::sources(id), keys::all_statistics(id)] {
                 batch.delete_prefix(Family::Meta, &prefix);
             }
@@ -198,6 +203,7 @@ impl Store {
             collection.segments().for_each(|segment| segment.retire());
             self.inner.retire_model(&collection);
         }
+        install_note::remove_files(&self.inner.layout, &encoded);
         Ok(())
     }
 
@@ -405,10 +411,7 @@ fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Erro
 }
 
 /// Opens the catalog by `open` without the lock, trying again while the writer replaces its files.
-pub(crate) fn beside_the_writer<T>(
-    layout: &Layout,
-    open: impl Fn() -> Result<T, Error>,
-) -> Result<T, Error> {
+pub(crate) fn beside_the_writer<T>(layout: &Layout, open: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -434,7 +437,12 @@ pub(crate) fn beside_the_writer<T>(
 }
 
 fn may_have_moved_on(error: &Error) -> bool {
-    matches!(error, Error::Catalog { .. }) || is_missing(error)
+    match error {
+        Error::Catalog { .. } => true,
+        // RocksDB calls a catalog damaged whose table is not there any more.
+        Error::Corrupt { path, .. } => !path.exists(),
+        other => is_missing(other),
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -464,7 +472,7 @@ fn check_free(state: &State, name: &str) -> Result<(), Error> {
     }
 }
 
-fn put_definition(batch: &mut Batch<'_>, info: &CollectionInfo) {
+pub(crate) fn put_definition(batch: &mut Batch<'_>, info: &CollectionInfo) {
     let definition = Definition { name: info.name.clone(), config: info.config.clone() };
     batch.put(Family::Meta, keys::definition(info.id), definition.encode());
 }

@@ -55,6 +55,11 @@ fn stray(
 fn verify_meta(view: &View, known: &BTreeSet<CollectionId>, report: &mut VerifyReport) -> Result<(), Error> {
     let pin = &view.state.pin;
     let counters = view.state.counters;
+    let is_declared = |key: &[u8], id| {
+        let info = view.collection(id).map(|collection| collection.info().clone());
+        let field = keys::statistics_field(key);
+        info.zip(field).is_some_and(|(info, field)| info.config.field_type(field).is_ok())
+    };
     let mut wrong = Vec::new();
     pin.scan(Family::Meta, &[], None, &mut |key, value| {
         let what = match keys::meta_key(key) {
@@ -71,6 +76,8 @@ fn verify_meta(view: &View, known: &BTreeSet<CollectionId>, report: &mut VerifyR
                     Some("the segment's number is one that was not given out yet")
                 } else if is_source && std::str::from_utf8(value).is_err() {
                     Some("the position is not text")
+                } else if key.starts_with(&keys::all_statistics(id)) && !is_declared(key, id) {
+                    Some("the statistics belong to no field")
                 } else {
                     None
                 }

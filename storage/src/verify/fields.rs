@@ -8,7 +8,6 @@ use super::records::report_all;
 use super::{MANY, VerifyReport};
 use crate::catalog::Family;
 use crate::columns::Chunk;
-use crate::edits::stored_sketch;
 use crate::error::Error;
 use crate::format::{ORDINALS_PER_COLUMN_CHUNK, hash};
 use crate::fresh;
@@ -41,7 +40,8 @@ pub(crate) struct Measured {
     pub(crate) sketch: Sketch,
     /// The entries that belong into an index.
     entries: Entries,
-    wrong: Vec<Error>,
+    /// Chunks that are damaged.
+    pub(crate) wrong: Vec<Error>,
 }
 
 pub(super) fn verify(view: &CollectionView, report: &mut VerifyReport) -> Result<(), Error> {
@@ -57,7 +57,10 @@ pub(super) fn verify(view: &CollectionView, report: &mut VerifyReport) -> Result
             continue;
         }
         if !statistics_cover(view, field, &measured.sketch)? {
-            let what = format!("the statistics of field {} do not hold for its values; repair rebuilds them", field.0);
+            let what = format!(
+                "the statistics of field {} do not hold for its values; repair rebuilds them",
+                field.0
+            );
             report.add(view.state.pin.catalog().path(), what);
         }
         if config.is_indexed(field) {
@@ -78,8 +81,11 @@ pub(crate) fn statistics_cover(
     field: FieldId,
     measured: &Sketch,
 ) -> Result<bool, Error> {
-    let stored = stored_sketch(&view.state.pin, view.info().id, field)?.unwrap_or_default();
-    Ok(stored.covers(measured))
+    let stored = view.state.pin.get(Family::Meta, keys::statistics(view.info().id, field))?;
+    Ok(match stored {
+        None => measured.values == 0,
+        Some(bytes) => Sketch::decode(&bytes).is_some_and(|stored| stored.covers(measured)),
+    })
 }
 
 /// Reads all values of a field that are in column chunks.
@@ -140,11 +146,7 @@ fn verify_fresh_fields(
             }
             // A fresh row that died before the last open is in no part any more.
             (Some(ordinal), Some(_)) if view.collection.dead.contains(ordinal) => {}
-            _ => wrong.push(pin.corrupt(
-                Family::FreshFields,
-                key,
-                "the fields do not fit the collection",
-            )),
+            _ => wrong.push(pin.corrupt(Family::FreshFields, key, "the fields do not fit the collection")),
         }
         Ok(ControlFlow::Continue(()))
     })?;

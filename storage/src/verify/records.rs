@@ -21,7 +21,8 @@ pub(super) fn verify(view: &CollectionView, report: &mut VerifyReport) -> Result
         alive += part.alive().count() as u64;
         let [image, text] = Modality::ALL.map(|modality| part.present(modality));
         for row in part.alive().and_not(&image.or(text)).ones().take(MANY) {
-            report.add(&catalog, format!("the record with ordinal {} has neither modality", part.ordinal(row)));
+            report
+                .add(&catalog, format!("the record with ordinal {} has neither modality", part.ordinal(row)));
         }
     }
     report.rows += alive;

@@ -10,10 +10,10 @@ use crate::store::beside_the_writer;
 pub(super) fn verify(layout: &Layout) -> Result<VerifyReport, Error> {
     let mut report = VerifyReport::default();
     let opened = beside_the_writer(layout, || Catalog::open_for_check(&layout.catalog));
-    let Some(catalog) = report.note(opened)? else {
+    let Some((catalog, log)) = report.note(opened)? else {
         return Ok(report);
     };
-    let mut damaged = Vec::new();
+    let mut damaged: Vec<_> = log.into_iter().collect();
     (report.files, report.bytes) = catalog.read_tables(&mut |error| damaged.push(error))?;
     for error in damaged {
         let mut found = VerifyReport::default();

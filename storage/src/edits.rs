@@ -64,7 +64,7 @@ impl ColumnEdits {
                 }
                 values.set(place, value);
             }
-            sketch.values = (sketch.values + values.count() as u64).saturating_sub(before as u64);
+            sketch.values = sketch.values.saturating_add(values.count() as u64).saturating_sub(before as u64);
             match values.encode() {
                 Some(bytes) => batch.put(Family::Columns, &key, bytes),
                 None => batch.delete(Family::Columns, &key),

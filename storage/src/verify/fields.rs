@@ -107,8 +107,12 @@ pub(crate) fn measure_field(view: &CollectionView, field: FieldId) -> Result<Mea
         for (at, value) in chunk.iter() {
             let (ordinal, Some(value)) = (base + u64::from(at), value) else { continue };
             found.sketch.note(value);
-            if ordinal >= fresh_start {
-                found.wrong.push(pin.corrupt(Family::Columns, key, "a value of a row that is in no segment"));
+            if ordinal >= fresh_start && place.find(ordinal).is_some() {
+                found.wrong.push(pin.corrupt(
+                    Family::Columns,
+                    key,
+                    "a value of a row that is in no segment yet",
+                ));
                 break;
             }
             if is_indexed && place.is_alive(ordinal) {

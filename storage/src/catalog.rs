@@ -344,7 +344,7 @@ fn family_options(family: Family, table: &BlockBasedOptions) -> Options {
 fn wrap(path: &Path, operation: &'static str, error: rocksdb::Error) -> Error {
     match error.kind() {
         ErrorKind::Corruption => {
-            let (path, offset) = damage::place(path, &error.to_string());
+            let (path, offset) = damage::place(path, error.as_ref());
             Error::corrupt(&path, offset, error.to_string())
         }
         _ => Error::Catalog { operation, source: Box::new(error) },

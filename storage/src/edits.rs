@@ -79,6 +79,24 @@ impl ColumnEdits {
     }
 }
 
+/// Takes values that are gone from their chunks out of a field's statistics. Bounds and the number of
+/// different values stay.
+pub(crate) fn forget_values(
+    batch: &mut Batch<'_>,
+    pin: &Pin,
+    collection: CollectionId,
+    field: FieldId,
+    removed: u64,
+) -> Result<(), Error> {
+    if let Some(mut sketch) = stored_sketch(pin, collection, field)? {
+        sketch.values = sketch.values.saturating_sub(removed);
+        if let Some(bytes) = sketch.encode() {
+            batch.put(Family::Meta, keys::statistics(collection, field), bytes);
+        }
+    }
+    Ok(())
+}
+
 /// A field's statistics as they are stored. Unreadable ones count as none: they only guide the choice
 /// of a plan, and `verify` tells of them.
 pub(crate) fn stored_sketch(

@@ -206,6 +206,12 @@ pub(crate) fn column(collection: CollectionId, field: FieldId, chunk: u64) -> Ve
     key
 }
 
+/// The field in a column chunk's key.
+pub(crate) fn column_field(key: &[u8]) -> Option<FieldId> {
+    let (_, rest) = key.split_first_chunk::<4>()?;
+    rest.first_chunk().map(|number| FieldId(u16::from_be_bytes(*number)))
+}
+
 /// Prefix of a value in `index`.
 pub(crate) fn index_value(collection: CollectionId, field: FieldId, value: ValueRef<'_>) -> Vec<u8> {
     let mut key = self::field(collection, field);

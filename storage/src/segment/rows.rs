@@ -314,7 +314,8 @@ impl RowsFile {
         }
         // The inputs lie one after the other, so that the last one is there only when all are.
         for (modality, kind) in Modality::ALL.into_iter().zip(FEATURES) {
-            if !self.file.has(kind) && !(modality == Modality::Text && texts > 0) {
+            let has_texts = modality == Modality::Text && texts > 0;
+            if !has_texts && !self.file.has(kind) {
                 continue;
             }
             let last = self.present(modality).ones().filter(|row| self.slot(modality, *row).is_some()).last();
@@ -322,7 +323,7 @@ impl RowsFile {
             if let Err(error) = self.features(modality, last) {
                 damage.push(error);
             }
-            if let (Modality::Text, true, Some(slot)) = (modality, texts > 0, self.slot(modality, last))
+            if let (true, Some(slot)) = (has_texts, self.slot(modality, last))
                 && slot >= texts
             {
                 let what = format!("it has {texts} texts where {} belong", slot + 1);

@@ -35,6 +35,25 @@ fn statistics_follow_what_goes_to_segments() {
 }
 
 #[test]
+fn a_compaction_takes_removed_values_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    put_texts(&store, id, 60);
+    let mut writer = store.writer(id).unwrap();
+    for record in 0..30_u64 {
+        writer.delete(&record.into()).unwrap();
+    }
+    writer.commit().unwrap();
+    let values = || view(&store, id).statistics(YEAR).unwrap().values;
+    assert_eq!(values(), 110);
+    store.compact(id, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!(values(), 80);
+    assert_sound(&store);
+}
+
+#[test]
 fn a_condition_that_leaves_little_comes_first() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

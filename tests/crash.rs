@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinbit_kernels::{CodeBits, CodesBuf};
 use twinbit_storage::{
-    CollectionConfig, CollectionId, Durability, FieldId, FieldSpec, FieldType, IdKind, InputKind, ModelId,
-    NewRecord, Store, StoreOptions, TextInput, Value,
+    CollectionConfig, CollectionId, Durability, Error, FieldId, FieldSpec, FieldType, IdKind, InputKind,
+    ModelId, NewRecord, Store, StoreOptions, TextInput, Value,
 };
 
 const FOLDER: &str = "TWINBIT_CRASH_FOLDER";
@@ -136,17 +136,21 @@ fn victim() {
     }
 }
 
-/// Runs the victim until some commits from now and a moment more; returns the last acknowledged one.
-fn kill_once(folder: &Path, round: u64) -> u64 {
-    let mut random = ChaCha8Rng::seed_from_u64(round);
-    let mut victim = Command::new(std::env::current_exe().unwrap())
+fn start(folder: &Path, round: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
         .args(["victim", "--exact", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
         .env(KILLS, round.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs the victim until some commits from now and a moment more; returns the last acknowledged one.
+fn kill_once(folder: &Path, round: u64) -> u64 {
+    let mut random = ChaCha8Rng::seed_from_u64(round);
+    let mut victim = start(folder, round);
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut acknowledged = 0;
     let mut note = |line: String| {
@@ -165,6 +169,36 @@ fn kill_once(folder: &Path, round: u64) -> u64 {
         note(line);
     });
     acknowledged
+}
+
+/// The lock goes with its process, however that ends; until then one writes and others read.
+#[test]
+fn a_killed_writer_leaves_no_lock() {
+    if std::env::var(FOLDER).is_ok() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut victim = start(folder.path(), 1);
+    let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.by_ref().filter(|line| line.contains(ACKNOWLEDGED)).nth(3).is_some());
+    let pid = victim.id();
+    match Store::open(folder.path(), StoreOptions::default()) {
+        Err(Error::Locked { pid: Some(found), .. }) => assert_eq!(found, pid),
+        other => panic!("{:?}", other.err()),
+    }
+    let reader = Store::open_read_only(folder.path(), StoreOptions::default()).unwrap();
+    let before = commits(&reader, collection(&reader));
+    assert!(before >= 4, "{before}");
+    assert!(lines.by_ref().filter(|line| line.contains(ACKNOWLEDGED)).nth(3).is_some());
+    assert_eq!(commits(&reader, collection(&reader)), before);
+    reader.refresh().unwrap();
+    assert!(commits(&reader, collection(&reader)) > before);
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let text = std::fs::read_to_string(folder.path().join("LOCK")).unwrap();
+    assert_eq!(text.trim(), pid.to_string());
+    let store = open(folder.path(), 1);
+    assert_eq!(store.verify().unwrap().problems, []);
 }
 
 #[test]

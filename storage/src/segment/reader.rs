@@ -180,6 +180,8 @@ impl ColumnFile {
 
     /// Hashes every column as it is on the disk and checks that the bytes between columns are zero.
     pub(crate) fn verify(&self, problems: &mut Vec<Problem>) {
+        let result = self.verify_header();
+        self.note(result, problems);
         let mut table_end = HEADER_BYTES as u64;
         for column in &self.columns {
             table_end += crate::format::COLUMN_BYTES as u64;
@@ -203,6 +205,22 @@ impl ColumnFile {
             Ok(()) => {}
             Err(Error::Corrupt { offset, what, .. }) => problems.push(Problem { path, offset, what }),
             Err(other) => problems.push(Problem { path, offset: 0, what: other.to_string() }),
+        }
+    }
+
+    fn verify_header(&self) -> Result<(), Error> {
+        let (path, length) = (self.path(), self.length());
+        let page = self.content.range(path, 0..PAGE as u64)?;
+        let offset = length.saturating_sub(FOOTER_BYTES as u64);
+        match Footer::decode(&self.content.range(path, offset..length)?) {
+            Some(footer) if footer.length != length => {
+                Err(Error::corrupt(path, offset, "the footer states another length"))
+            }
+            Some(footer) if footer.header_hash != hash(&page) => {
+                Err(Error::corrupt(path, 0, "the header's checksum does not match"))
+            }
+            Some(_) => Ok(()),
+            None => Err(Error::corrupt(path, offset, "the footer is missing")),
         }
     }
 

@@ -22,11 +22,7 @@ pub(crate) fn commit(mut transaction: Transaction) -> Result<u64, Error> {
         store.check_writable()?;
         return Ok(store.state().counters.version);
     }
-    let (rows, bytes) = (transaction.pending.buffer.rows(), transaction.pending.buffer.bytes);
-    let options = &store.options;
-    if !transaction.pending.spilled.is_empty() || rows >= options.fresh_rows || bytes >= options.fresh_bytes {
-        transaction.spill()?;
-    }
+    transaction.finish_segments()?;
     let Transaction { id, base, pending, .. } = &transaction;
     let version = store.commit(store.durable(), |state, batch, _| {
         let next = write(state, batch, base, pending)?;

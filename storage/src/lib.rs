@@ -83,6 +83,7 @@ mod record;
 mod schema;
 mod segment;
 mod select;
+mod spill;
 mod state;
 mod stats;
 mod store;

@@ -71,6 +71,11 @@ const ALL_WRITE_BUFFERS: usize = 64 << 20;
 /// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open.
 const ALL_LOGS: u64 = 64 << 20;
 
+/// Entries from which on a batch profits from its order.
+const SORTED_BATCH: usize = 64;
+/// Share of a write buffer that is a filter of the keys in it: 10 bits a key of an id.
+const FILTER_SHARE: f64 = 0.02;
+
 /// An open catalog, with the lock of the database when it is open for writing.
 pub(crate) struct Catalog {
     // Closed before the lock is released.
@@ -129,6 +134,8 @@ impl Catalog {
     pub(crate) fn write(&self, batch: Batch<'_>, sync: bool) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
+        // Large batches are sorted, so that a key's place in memory is near the one before.
+        options.set_memtable_insert_hint_per_batch(batch.inner.len() >= SORTED_BATCH);
         self.db.write_opt(batch.inner, &options).map_err(|e| wrap(&self.path, "commit", e))
     }
 
@@ -226,11 +233,13 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
     if family == Family::Ids {
         // Most ids put are new: the filter answers those look-ups.
         table.set_bloom_filter(10.0, false);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(FILTER_SHARE);
     }
-    let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(WRITE_BUFFER);
     options.set_compression_type(DBCompressionType::Lz4);

@@ -101,12 +101,18 @@ pub(crate) fn collection(collection: CollectionId) -> Vec<u8> {
 /// Key of an id in the family `ids`. Within a collection all ids are of one kind, so numbers and
 /// strings never meet.
 pub(crate) fn id(collection: CollectionId, id: &RecordId) -> Vec<u8> {
-    let mut key = self::collection(collection);
+    let mut key = Vec::with_capacity(64);
+    push_id(&mut key, collection, id);
+    key
+}
+
+/// Appends the key of an id.
+pub(crate) fn push_id(key: &mut Vec<u8>, collection: CollectionId, id: &RecordId) {
+    key.extend(collection.0.to_be_bytes());
     match id {
         RecordId::U64(number) => key.extend(number.to_be_bytes()),
         RecordId::Str(text) => key.extend(text.as_bytes()),
     }
-    key
 }
 
 /// Key by ordinal, in `fresh` and `fresh_fields`; by chunk, in `dead`.
@@ -149,13 +155,27 @@ pub(crate) fn index(collection: CollectionId, field: FieldId, value: ValueRef<'_
     key
 }
 
+/// Appends the key of a row in `index` whose value is given as the bytes of [`push_value`].
+pub(crate) fn push_index(
+    key: &mut Vec<u8>,
+    collection: CollectionId,
+    field: FieldId,
+    value: [&[u8]; 2],
+    ordinal: u64,
+) {
+    key.extend(collection.0.to_be_bytes());
+    key.extend(field.0.to_be_bytes());
+    value.iter().for_each(|bytes| key.extend(*bytes));
+    key.extend(ordinal.to_be_bytes());
+}
+
 /// Appends bytes whose order is the order of the values; no value's bytes begin another's.
 ///
 /// - unsigned numbers big-endian; signed ones with the sign bit flipped;
 /// - floats as the bits of the number with the sign bit flipped when positive and all bits flipped
 ///   when negative; the two zeros are one;
 /// - strings with 0x00 as 0x00 0xff, closed by 0x00 0x00; truth values one byte.
-fn push_value(key: &mut Vec<u8>, value: ValueRef<'_>) {
+pub(crate) fn push_value(key: &mut Vec<u8>, value: ValueRef<'_>) {
     const SIGN: u64 = 1 << 63;
     match value {
         ValueRef::U64(value) => key.extend(value.to_be_bytes()),

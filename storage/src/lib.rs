@@ -77,6 +77,7 @@ mod lock;
 mod meta;
 mod mmap;
 mod options;
+mod order;
 mod part;
 mod predicate;
 mod record;

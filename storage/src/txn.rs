@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use twinbit_kernels::{Codes, Modality};
 
 use crate::buffer::{Row, RowBuffer, row_bytes};
@@ -35,7 +36,7 @@ pub(crate) struct Pending {
     /// The rows that follow those, while they are being written.
     spilling: Option<Spill>,
     /// Where ids lead now; `None` for deleted ones.
-    pub(crate) ids: HashMap<RecordId, Option<u64>>,
+    pub(crate) ids: HashMap<RecordId, Option<u64>, RandomState>,
     /// With automatic ids: new ordinals whose record has an older id.
     pub(crate) foreign: HashSet<u64>,
     /// Ordinals that died, old and new ones.
@@ -81,7 +82,7 @@ impl Transaction {
             buffer: new_buffer(&base),
             spilled: Vec::new(),
             spilling: None,
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             foreign: HashSet::new(),
             dead: Dead::default(),
             new_fields: Vec::new(),
@@ -119,23 +120,25 @@ impl Transaction {
     ///
     /// Where the database assigns ids, an id may be given only to replace: it must be below the
     /// next one to be assigned.
-    pub fn put(&mut self, record: NewRecord<'_>) -> Result<Written, Error> {
+    pub fn put(&mut self, mut record: NewRecord<'_>) -> Result<Written, Error> {
         let info = self.base.info();
         record.check(&info.config, info.codes_id())?;
-        let given = record.checked_id(info.config.ids)?;
+        record.checked_id(info.config.ids)?;
         let is_auto = info.config.ids == IdKind::Auto;
         self.spill_if_full()?;
         let ordinal = self.pending.next_ordinal;
         let next_ordinal = ordinal
             .checked_add(1)
             .ok_or(Error::Limit { what: "the number of records ever put", limit: u64::MAX })?;
-        let (id, old) = match given {
-            None => (Cow::Owned(RecordId::U64(ordinal)), None),
+        let old = match &record.id {
+            None => None,
             Some(RecordId::U64(id)) if is_auto && *id >= ordinal => {
                 return Err(Error::Id("the database assigns ids, and this one is not assigned yet"));
             }
-            Some(id) => (Cow::Borrowed(id), self.locate(id)?),
+            Some(id) => self.locate(id)?,
         };
+        let is_given = record.id.is_some();
+        let id = record.id.take().unwrap_or(RecordId::U64(ordinal));
         let (text, text_features) = match record.text {
             None => (None, None),
             Some(TextInput::Text(text)) => (Some(text), None),
@@ -159,8 +162,7 @@ impl Transaction {
         if let Some(old) = old {
             self.kill(old);
         }
-        let id = id.into_owned();
-        if given.is_some() {
+        if is_given {
             self.note_id(&id);
             self.pending.ids.insert(id.clone(), Some(ordinal));
             if is_auto {

@@ -6,7 +6,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 
 use crate::catalog::{Family, Pin};
-use crate::columns::Chunk;
+use crate::columns::{Chunk, retained};
 use crate::dead::Dead;
 use crate::error::Error;
 use crate::format::ORDINALS_PER_COLUMN_CHUNK;
@@ -113,11 +113,10 @@ fn rewrite(store: &Inner, id: CollectionId, keys: &[Vec<u8>]) -> Result<(), Erro
         for key in keys {
             let Some(value) = state.pin.get(Family::Columns, key)? else { continue };
             let base = base_of(&state.pin, key)?;
-            let mut values = Chunk::decode(&value)
-                .and_then(|chunk| chunk.to_values())
+            let kept = Chunk::decode(&value)
+                .and_then(|chunk| retained(&chunk, |place| collection.is_alive(base + u64::from(place))))
                 .ok_or_else(|| corrupt(&state.pin, key))?;
-            values.retain(|place| collection.is_alive(base + u64::from(place)));
-            match values.encode() {
+            match kept {
                 Some(bytes) => batch.put(Family::Columns, key, bytes),
                 None => batch.delete(Family::Columns, key),
             }

@@ -25,7 +25,8 @@ pub(crate) fn open(path: &Path) -> Outcome<DB> {
 pub(crate) fn ingest(path: &Path, records: &Records) -> Outcome<Duration> {
     let db = open(path)?;
     let started = Instant::now();
-    let (values, years) = (db.cf_handle("records").ok_or("no family")?, db.cf_handle("years").ok_or("no family")?);
+    let (values, years) =
+        (db.cf_handle("records").ok_or("no family")?, db.cf_handle("years").ok_or("no family")?);
     let mut synced = WriteOptions::default();
     synced.set_sync(true);
     let mut batch = WriteBatch::default();

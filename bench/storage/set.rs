@@ -38,7 +38,11 @@ pub(crate) fn measure(settings: &Settings, report: &mut Report) -> Outcome<()> {
         check(&path, &records, &chosen)?;
         std::fs::remove_dir_all(&path)?;
     }
-    report.add(Figure::new(format!("{count} single field changes, not waiting for the disk"), "a second", rates));
+    report.add(Figure::new(
+        format!("{count} single field changes, not waiting for the disk"),
+        "a second",
+        rates,
+    ));
     report.add(Figure::new("disk that they take, after closing", "MB", bytes));
     Ok(())
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel,
+    LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::dead;
@@ -88,7 +88,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Opens the catalog for writing, creating it when absent.
     pub(crate) fn open(path: &Path, cache_bytes: usize, lock: File) -> Result<Self, Error> {
-        let cache = Cache::new_lru_cache(cache_bytes);
+        let cache = block_cache(cache_bytes);
         let mut options = database_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -99,7 +99,7 @@ impl Catalog {
 
     /// Opens the catalog as it is now, for reading.
     pub(crate) fn open_read_only(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let cache = Cache::new_lru_cache(cache_bytes);
+        let cache = block_cache(cache_bytes);
         let mut options = database_options();
         // Every table is opened at once, as the writer may remove any of them later.
         options.set_max_open_files(-1);
@@ -221,6 +221,14 @@ fn database_options() -> Options {
     options
 }
 
+/// The cache is divided among a few locks only: a block larger than its division is never kept.
+fn block_cache(bytes: usize) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(bytes);
+    options.set_num_shard_bits(2);
+    Cache::new_lru_cache_opts(&options)
+}
+
 fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     Family::ALL
         .into_iter()
@@ -233,6 +241,11 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Indexes and filters in pages: those of a whole table may be larger than the cache, and then
+    // every look-up would read megabytes.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_pin_top_level_index_and_filter(true);
     let mut options = Options::default();
     if family == Family::Ids {
         // Most ids put are new: the filter answers those look-ups.

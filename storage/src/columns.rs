@@ -232,8 +232,7 @@ mod tests {
 
     #[test]
     fn bounds_are_the_smallest_and_largest() {
-        let bytes =
-            chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).unwrap();
+        let bytes = chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).unwrap();
         let read = Chunk::decode(&bytes).unwrap();
         assert_eq!((read.min, read.max), (ValueRef::F64(-7.0), ValueRef::F64(2.0)));
         assert_eq!(bytes[..4], [3, 3, 0, 0b111]);

@@ -11,7 +11,7 @@ ifneq ($(wildcard ../shared/data/README.md),)
 export TWINBIT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check setup format bench install
+.PHONY: demo test check setup format bench bench-storage install
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -27,6 +27,21 @@ check: setup
 
 bench: setup
 	$(CARGO) bench --locked --workspace --bench scan --bench train_step
+
+# Storage beside other engines on the same records, in one run. ROWS and FOLDER (on a real disk) may
+# be given.
+ROWS   ?= 1000000
+FOLDER ?= /var/tmp
+bench-storage: setup .venv/storage
+	$(CARGO) bench --locked --workspace --bench storage -- --folder $(FOLDER) --rows $(ROWS)
+	program=$$($(CARGO) bench --locked --workspace --bench storage --no-run 2>&1 \
+	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && \
+	    .venv/bin/python bench/peers/storage.py "$$program" --folder $(FOLDER) --rows $(ROWS)
+
+.venv/storage: bench/peers/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 install: setup
 	$(CARGO) install --locked --path engine/cli

@@ -64,6 +64,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod arrays;
+mod code_rows;
 mod collection;
 mod database;
 mod database_snapshot;
@@ -92,6 +93,7 @@ mod value;
 mod writer;
 
 pub use arrays::{Array, ArrayError, ArrayPairs, ElementType};
+pub use code_rows::CodeRows;
 pub use collection::Collection;
 pub use database::Database;
 pub use database_snapshot::DatabaseSnapshot;
@@ -110,8 +112,8 @@ pub use record::{Input, Record};
 pub use schema::{ImageKind, Schema, TextKind};
 pub use snapshot::Snapshot;
 pub use source::{
-    ArraySource, CodeSource, Content, FolderSource, Item, PairsSource, Position, Source, SourceError,
-    WebDatasetSource,
+    ArraySource, CodeBlock, CodeSource, Content, FolderSource, Item, PairsSource, Position, Source,
+    SourceError, WebDatasetSource,
 };
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;

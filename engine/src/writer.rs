@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 use twinbit_storage::Transaction;
 
 use crate::collection::{Collection, typed_fields};
 use crate::encode::{Encoder, Prepared};
-use crate::{Error, Filter, Record, RecordId, Result, Value};
+use crate::error::Place;
+use crate::{CodeRows, Error, Filter, Modality, Record, RecordId, Result, Value};
 
 /// Records that are checked and encoded together.
 const RECORDS_A_BLOCK: usize = 256;
@@ -98,6 +100,40 @@ impl Writer {
     /// [`Error::Duplicate`], and as [`extend`](Self::extend).
     pub fn insert_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<u64> {
         self.write_all(records, Existing::Refuse)
+    }
+
+    /// Writes a record for every row of ready codes, in a collection with
+    /// [external codes](crate::Schema::external_codes) that numbers its records itself. Gives their
+    /// ids. Many times faster than [`extend`](Self::extend), because whole columns are written.
+    ///
+    /// ```
+    /// use twinbit::{CodeBits, CodeRows, CodesBuf, Database, IdKind, Schema};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let database = Database::open(folder.path())?;
+    /// let schema = Schema::new(CodeBits::B16).ids(IdKind::Auto).external_codes();
+    /// let photos = database.create_collection("photos", schema)?;
+    /// let codes = CodesBuf::from_packed(CodeBits::B16, &[0, 1, 0, 2, 0, 3])?;
+    /// let mut writer = photos.writer()?;
+    /// assert_eq!(writer.extend_codes(CodeRows::new().images(codes.as_codes()))?, 0..3);
+    /// writer.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the collection gives other ids or makes its codes itself, and when the codes have another
+    /// length than its own or the two modalities another number of rows; then nothing is written.
+    pub fn extend_codes(&mut self, rows: CodeRows<'_>) -> Result<Range<u64>> {
+        let columns = rows.columns();
+        let place = Place::Position(self.met);
+        if !self.encoder.schema().has_external_codes() {
+            let given = Modality::ALL.into_iter().zip(columns).find(|(_, codes)| codes.is_some());
+            let (modality, _) = given.unwrap_or((Modality::Image, None));
+            return Err(Error::CodesNotTaken { place, modality });
+        }
+        let written = self.transaction.put_codes(columns)?;
+        self.met += written.end - written.start;
+        Ok(written)
     }
 
     /// Deletes a record. Says whether there was one.

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use half::f16;
-use twinbit_kernels::{CodeBits, CodesBuf, RowMask};
+use twinbit_kernels::{CodeBits, Codes, CodesBuf, RowMask};
 
-use crate::bits::Bits;
+use crate::bits::{BitSlice, Bits};
 use crate::error::Error;
 use crate::id::RecordId;
 use crate::schema::IdKind;
@@ -36,6 +36,11 @@ impl Row<'_> {
             + self.text.map_or(0, str::len)
             + self.codes.iter().flatten().map(|code| code.len()).sum::<usize>()
     }
+}
+
+/// Bytes of the payload of a row that [`RowBuffer::extend_codes`] appends, for limits.
+pub(crate) fn row_bytes(codes: [Option<Codes<'_>>; 2]) -> usize {
+    8 + codes.iter().flatten().map(|codes| codes.bits().bytes()).sum::<usize>()
 }
 
 /// Ids of rows.
@@ -159,6 +164,38 @@ impl RowBuffer {
                 self.texts.push(text);
             }
         }
+        Ok(())
+    }
+
+    /// Appends rows that have codes and nothing else; their ids are their ordinals, from `first` on.
+    pub(crate) fn extend_codes(
+        &mut self,
+        first: u64,
+        rows: usize,
+        codes: [Option<Codes<'_>>; 2],
+    ) -> Result<(), Error> {
+        if let Some(columns) = &mut self.codes {
+            for (column, codes) in columns.iter_mut().zip(codes) {
+                match codes {
+                    Some(codes) => column.append(codes),
+                    None => CodesBuf::with_rows(column.bits(), rows)
+                        .and_then(|zeros| column.append(zeros.as_codes())),
+                }
+                .map_err(Error::codes)?;
+            }
+        }
+        let ordinals = first..first.saturating_add(rows as u64);
+        match &mut self.ids {
+            IdColumn::Ordinals => {}
+            IdColumn::Numbers(numbers) => numbers.extend(ordinals.clone()),
+            IdColumn::Strings(_) => return Err(Error::Id("it is of another kind than the collection's ids")),
+        }
+        self.ordinals.extend(ordinals);
+        for (column, codes) in self.present.iter_mut().zip(codes) {
+            column.extend(if codes.is_some() { BitSlice::Ones } else { BitSlice::Zeros }, 0..rows);
+        }
+        self.kept.iter_mut().for_each(|column| column.extend(BitSlice::Zeros, 0..rows));
+        self.bytes += rows * row_bytes(codes);
         Ok(())
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel,
+    LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::damage;
@@ -76,6 +76,11 @@ const ALL_LOGS: u64 = 32 << 20;
 /// Bytes read ahead while every table is checked.
 const CHECK_READAHEAD: usize = 1 << 20;
 
+/// Entries from which on a batch profits from its order.
+const SORTED_BATCH: usize = 64;
+/// Share of a write buffer that is a filter of the keys in it: 10 bits a key of an id.
+const FILTER_SHARE: f64 = 0.02;
+
 /// An open catalog, with the lock of the database when it is open for writing.
 pub(crate) struct Catalog {
     // Closed before the lock is released.
@@ -88,7 +93,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Opens the catalog for writing, creating it when absent.
     pub(crate) fn open(path: &Path, cache_bytes: usize, lock: File) -> Result<Self, Error> {
-        let cache = Cache::new_lru_cache(cache_bytes);
+        let cache = block_cache(cache_bytes);
         let mut options = database_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -99,7 +104,7 @@ impl Catalog {
 
     /// Opens the catalog as it is now, for reading.
     pub(crate) fn open_read_only(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let cache = Cache::new_lru_cache(cache_bytes);
+        let cache = block_cache(cache_bytes);
         let mut options = database_options();
         // Every table is opened at once, as the writer may remove any of them later.
         options.set_max_open_files(-1);
@@ -221,6 +226,8 @@ impl Catalog {
     pub(crate) fn write(&self, batch: Batch<'_>, sync: bool) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
+        // Large batches are sorted, so that a key's place in memory is near the one before.
+        options.set_memtable_insert_hint_per_batch(batch.inner.len() >= SORTED_BATCH);
         self.db.write_opt(batch.inner, &options).map_err(|e| wrap(&self.path, "commit", e))
     }
 
@@ -311,6 +318,14 @@ fn database_options() -> Options {
     options
 }
 
+/// The cache is divided among a few locks only: a block larger than its division is never kept.
+fn block_cache(bytes: usize) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(bytes);
+    options.set_num_shard_bits(2);
+    Cache::new_lru_cache_opts(&options)
+}
+
 fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     Family::ALL
         .into_iter()
@@ -319,6 +334,11 @@ fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
             table.set_block_cache(cache);
             table.set_cache_index_and_filter_blocks(true);
             table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+            // Indexes and filters in pages: those of a whole table may be larger than the cache, and
+            // then every look-up would read megabytes.
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_partition_filters(true);
+            table.set_pin_top_level_index_and_filter(true);
             if family == Family::Ids {
                 // Most ids put are new: the filter answers those look-ups.
                 table.set_bloom_filter(10.0, false);
@@ -331,6 +351,10 @@ fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
 fn family_options(family: Family, table: &BlockBasedOptions) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(table);
+    if family == Family::Ids {
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(FILTER_SHARE);
+    }
     options.set_write_buffer_size(WRITE_BUFFER);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);

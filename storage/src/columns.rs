@@ -9,8 +9,8 @@
 //! | | smallest value, largest value |
 //! | | values: 8 bytes each, 1 for truth values; for strings a `u32` end each, then the bytes |
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use crate::cursor::Cursor;
 use crate::format::ORDINALS_PER_COLUMN_CHUNK;
@@ -204,15 +204,6 @@ impl<'a> Chunk<'a> {
         }
         places
     }
-
-    /// All values, to be changed. `None` when one is unreadable.
-    pub(crate) fn to_values(&self) -> Option<ChunkValues> {
-        let mut values = BTreeMap::new();
-        for (place, value) in self.iter() {
-            values.insert(place, value?.to_value());
-        }
-        Some(ChunkValues { values })
-    }
 }
 
 fn mark(places: &mut Places, at: u16, member: bool) {
@@ -221,72 +212,93 @@ fn mark(places: &mut Places, at: u16, member: bool) {
     }
 }
 
-/// The values of a chunk in memory.
-#[derive(Default)]
-pub(crate) struct ChunkValues {
-    values: BTreeMap<u16, Value>,
+/// How many values a stored chunk states.
+pub(crate) fn stored_values(chunk: &[u8]) -> usize {
+    let count = chunk.get(1..3).and_then(|count| count.try_into().ok());
+    count.map_or(0, |count| usize::from(u16::from_le_bytes(count)))
 }
 
-impl ChunkValues {
-    /// How many values there are.
-    pub(crate) fn count(&self) -> usize {
-        self.values.len()
-    }
+/// A value to be set at a place of a chunk or, with `None`, removed.
+pub(crate) type Edit<'v> = (u16, Option<Cow<'v, Value>>);
 
-    /// Sets or, with `None`, removes the value at a place.
-    pub(crate) fn set(&mut self, place: u16, value: Option<Value>) {
-        match value {
-            Some(value) => self.values.insert(place, value),
-            None => self.values.remove(&place),
+/// The stored form of a chunk after edits, in their order; `Some(None)` when no value is left, `None`
+/// when an old value is unreadable.
+pub(crate) fn edited(old: Option<&Chunk<'_>>, mut edits: Vec<Edit<'_>>) -> Option<Option<Vec<u8>>> {
+    // Stable, so that of several edits of a place the last one stays last.
+    edits.sort_by_key(|(place, _)| *place);
+    let mut values: Vec<(u16, ValueRef<'_>)> = Vec::with_capacity(edits.len());
+    let mut edits = edits.iter().peekable();
+    let mut old = old.into_iter().flat_map(Chunk::iter).peekable();
+    loop {
+        let edit = edits.peek().map(|(place, _)| *place);
+        let kept = old.peek().map(|(place, _)| *place);
+        match (edit, kept) {
+            (None, None) => return Some(encode(&values)),
+            (Some(edit), kept) if kept.is_none_or(|kept| edit <= kept) => {
+                old.next_if(|(place, _)| *place == edit);
+                let mut last = None;
+                while let Some((_, value)) = edits.next_if(|(place, _)| *place == edit) {
+                    last = value.as_deref();
+                }
+                values.extend(last.map(|value| (edit, value.borrow())));
+            }
+            _ => {
+                if let Some((place, value)) = old.next() {
+                    values.push((place, value?));
+                }
+            }
+        }
+    }
+}
+
+/// The stored form of a chunk without the values at places that are not to be kept; `Some(None)` when
+/// no value is left, `None` when one is unreadable.
+pub(crate) fn retained(chunk: &Chunk<'_>, keep: impl Fn(u16) -> bool) -> Option<Option<Vec<u8>>> {
+    let kept = chunk.iter().filter(|(place, _)| keep(*place));
+    let values: Option<Vec<_>> = kept.map(|(place, value)| Some((place, value?))).collect();
+    Some(encode(&values?))
+}
+
+/// The stored form of values at ascending places; `None` when there are none.
+fn encode(values: &[(u16, ValueRef<'_>)]) -> Option<Vec<u8>> {
+    let (_, first) = *values.first()?;
+    let (mut min, mut max) = (first, first);
+    let mut presence = [0_u8; PRESENCE_BYTES];
+    for (place, value) in values {
+        if let Some(byte) = presence.get_mut(usize::from(place / 8)) {
+            *byte |= 1 << (place % 8);
+        }
+        if value.compare(min) == Some(Ordering::Less) {
+            min = *value;
+        }
+        if value.compare(max) == Some(Ordering::Greater) {
+            max = *value;
+        }
+    }
+    let mut out = Vec::with_capacity(PRESENCE_BYTES + 32 + values.len() * 8);
+    out.push(type_tag(first.field_type()));
+    out.extend((values.len() as u16).to_le_bytes());
+    out.extend(presence);
+    min.encode(&mut out);
+    max.encode(&mut out);
+    if first.field_type() == FieldType::Str {
+        let texts = || {
+            values.iter().map(|(_, value)| match value {
+                ValueRef::Str(text) => *text,
+                _ => "",
+            })
         };
-    }
-
-    /// Removes the values at all other places.
-    pub(crate) fn retain(&mut self, keep: impl Fn(u16) -> bool) {
-        self.values.retain(|place, _| keep(*place));
-    }
-
-    /// The stored form; `None` when there are no values.
-    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
-        let first = self.values.values().next()?.borrow();
-        let (mut min, mut max) = (first, first);
-        let mut presence = [0_u8; PRESENCE_BYTES];
-        for (place, value) in &self.values {
-            if let Some(byte) = presence.get_mut(usize::from(place / 8)) {
-                *byte |= 1 << (place % 8);
-            }
-            let value = value.borrow();
-            if value.compare(min) == Some(Ordering::Less) {
-                min = value;
-            }
-            if value.compare(max) == Some(Ordering::Greater) {
-                max = value;
-            }
+        // 4,096 strings of at most 65,535 bytes: below 2^28.
+        let mut end = 0_u32;
+        for text in texts() {
+            end += text.len() as u32;
+            out.extend(end.to_le_bytes());
         }
-        let mut out = vec![type_tag(first.field_type())];
-        out.extend((self.values.len() as u16).to_le_bytes());
-        out.extend(presence);
-        min.encode(&mut out);
-        max.encode(&mut out);
-        if first.field_type() == FieldType::Str {
-            let texts = || {
-                self.values.values().map(|value| match value {
-                    Value::Str(text) => text.as_str(),
-                    _ => "",
-                })
-            };
-            // 4,096 strings of at most 65,535 bytes: below 2^28.
-            let mut end = 0_u32;
-            for text in texts() {
-                end += text.len() as u32;
-                out.extend(end.to_le_bytes());
-            }
-            texts().for_each(|text| out.extend(text.as_bytes()));
-        } else {
-            self.values.values().for_each(|value| value.borrow().encode(&mut out));
-        }
-        Some(out)
+        texts().for_each(|text| out.extend(text.as_bytes()));
+    } else {
+        values.iter().for_each(|(_, value)| value.encode(&mut out));
     }
+    Some(out)
 }
 
 #[cfg(test)]
@@ -295,12 +307,13 @@ mod tests {
 
     use super::*;
 
-    fn chunk(values: &[(u16, Value)]) -> ChunkValues {
-        ChunkValues { values: values.iter().cloned().collect() }
+    fn chunk(values: &[(u16, Value)]) -> Option<Vec<u8>> {
+        let edits = values.iter().map(|(place, value)| (*place, Some(Cow::Borrowed(value))));
+        edited(None, edits.collect()).unwrap()
     }
 
     fn check(values: &[(u16, Value)]) {
-        let bytes = chunk(values).encode().unwrap();
+        let bytes = chunk(values).unwrap();
         let read = Chunk::decode(&bytes).unwrap();
         let back: Vec<_> = read.iter().map(|(place, value)| (place, value.unwrap().to_value())).collect();
         assert_eq!(back, values);
@@ -308,7 +321,7 @@ mod tests {
             let expected = values.iter().find(|(at, _)| *at == place).map(|(_, value)| value.borrow());
             assert_eq!(read.get(place), Some(expected));
         }
-        assert_eq!(read.to_values().unwrap().encode().unwrap(), bytes);
+        assert_eq!(edited(Some(&read), Vec::new()).unwrap().unwrap(), bytes);
         for cut in (0..bytes.len()).step_by(7) {
             assert!(Chunk::decode(&bytes[..cut]).is_none(), "cut at {cut}");
         }
@@ -330,8 +343,7 @@ mod tests {
 
     #[test]
     fn bounds_are_the_smallest_and_largest() {
-        let bytes =
-            chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).encode().unwrap();
+        let bytes = chunk(&[(0, Value::F64(2.0)), (1, Value::F64(-7.0)), (2, Value::F64(0.0))]).unwrap();
         let read = Chunk::decode(&bytes).unwrap();
         assert_eq!((read.min, read.max), (ValueRef::F64(-7.0), ValueRef::F64(2.0)));
         assert_eq!(bytes[..4], [3, 3, 0, 0b111]);
@@ -339,9 +351,10 @@ mod tests {
 
     #[test]
     fn an_emptied_chunk_is_nothing() {
-        let mut values = chunk(&[(5, Value::U64(1))]);
-        values.set(5, None);
-        assert!(values.encode().is_none());
+        let bytes = chunk(&[(5, Value::U64(1))]).unwrap();
+        let old = Chunk::decode(&bytes).unwrap();
+        assert_eq!(edited(Some(&old), vec![(5, None)]), Some(None));
+        assert_eq!(edited(None, vec![(5, None)]), Some(None));
     }
 
     proptest! {
@@ -350,9 +363,31 @@ mod tests {
             check(&values.into_iter().map(|(place, text)| (place, Value::Str(text))).collect::<Vec<_>>());
         }
 
+        /// Editing a chunk is what editing a map of its values is.
+        #[test]
+        fn edits_apply_in_their_order(
+            old in proptest::collection::btree_map(0_u16..64, 0_u64..9, 0..40),
+            edits in proptest::collection::vec((0_u16..64, proptest::option::of(0_u64..9)), 0..40),
+        ) {
+            let mut expected = old.clone();
+            for (place, value) in &edits {
+                match value {
+                    Some(value) => expected.insert(*place, *value),
+                    None => expected.remove(place),
+                };
+            }
+            let stored = |values: std::collections::BTreeMap<u16, u64>| {
+                chunk(&values.into_iter().map(|(place, value)| (place, Value::U64(value))).collect::<Vec<_>>())
+            };
+            let old = stored(old);
+            let old = old.as_deref().map(|bytes| Chunk::decode(bytes).unwrap());
+            let edits = edits.into_iter().map(|(place, value)| (place, value.map(|v| Cow::Owned(Value::U64(v)))));
+            assert_eq!(edited(old.as_ref(), edits.collect()), Some(stored(expected)));
+        }
+
         #[test]
         fn flipped_bytes_never_panic(at in 0_usize..600, mask in 1_u8..) {
-            let mut bytes = chunk(&[(1, Value::Str("abc".into())), (9, Value::Str("d".into()))]).encode().unwrap();
+            let mut bytes = chunk(&[(1, Value::Str("abc".into())), (9, Value::Str("d".into()))]).unwrap();
             let at = at % bytes.len();
             bytes[at] ^= mask;
             if let Some(read) = Chunk::decode(&bytes) {

@@ -1,15 +1,17 @@
 //! From a transaction to one batch and the next version.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::buffer::Row;
 use crate::catalog::{Batch, Family};
-use crate::edits::{ColumnEdits, add_to_index, remove_from_index};
+use crate::edits::{ColumnEdits, IndexEntries, add_to_index, remove_from_index};
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::flush;
 use crate::fresh;
 use crate::keys;
+use crate::order;
 use crate::schema::IdKind;
 use crate::state::{CollectionState, State, segment_entry};
 use crate::txn::{Pending, Transaction, updated};
@@ -22,11 +24,7 @@ pub(crate) fn commit(mut transaction: Transaction) -> Result<u64, Error> {
         store.check_writable()?;
         return Ok(store.state().counters.version);
     }
-    let (rows, bytes) = (transaction.pending.buffer.rows(), transaction.pending.buffer.bytes);
-    let options = &store.options;
-    if !transaction.pending.spilled.is_empty() || rows >= options.fresh_rows || bytes >= options.fresh_bytes {
-        transaction.spill()?;
-    }
+    transaction.finish_segments()?;
     let Transaction { id, base, pending, .. } = &transaction;
     let version = store.commit(store.durable(), |state, batch, _| {
         let next = write(state, batch, base, pending)?;
@@ -91,13 +89,16 @@ fn write_ids(
 ) -> Result<(), Error> {
     let id = base.info().id;
     let is_auto = base.info().config.ids == IdKind::Auto;
-    for (record, ordinal) in &pending.ids {
-        let key = keys::id(id, record);
+    // In the order of their keys, which RocksDB takes much faster than scattered ones.
+    let mut key = Vec::new();
+    for (record, ordinal) in order::by_id(pending.ids.iter()) {
+        key.clear();
+        keys::push_id(&mut key, id, record);
         match ordinal {
-            Some(ordinal) => batch.put(Family::Ids, key, ordinal.to_le_bytes()),
+            Some(ordinal) => batch.put(Family::Ids, &key, ordinal.to_le_bytes()),
             // Most automatic ids have no entry that could be removed.
             None if is_auto && state.pin.get(Family::Ids, &key)?.is_none() => {}
-            None => batch.delete(Family::Ids, key),
+            None => batch.delete(Family::Ids, &key),
         }
     }
     Ok(())
@@ -114,21 +115,23 @@ fn write_fields(
     let info = base.info();
     let new_from = base.collection.next_ordinal;
     let mut columns = ColumnEdits::default();
+    let mut entries = IndexEntries::default();
 
     let spilled_until = pending.spilled.last().map(|segment| segment.rows.last());
     for (ordinal, fields) in &pending.new_fields {
         if fields.is_empty() || pending.dead.contains(*ordinal) {
             continue;
         }
-        add_to_index(batch, info, *ordinal, fields);
+        entries.add(info, *ordinal, fields);
         if spilled_until.is_some_and(|last| *ordinal <= last) {
             for (field, value) in fields {
-                columns.set(*field, *ordinal, Some(value.clone()));
+                columns.set(*field, *ordinal, Some(Cow::Borrowed(value)));
             }
         } else {
             batch.put(Family::FreshFields, keys::ordinal(info.id, *ordinal), fresh::encode_fields(fields));
         }
     }
+    entries.write(batch, info.id);
 
     // Reading goes through the view from before the transaction: since then rows can only have
     // moved from the catalog into a segment, or from one segment into another.
@@ -148,7 +151,7 @@ fn write_fields(
         add_to_index(batch, info, *ordinal, &new);
         if *ordinal < fresh_start {
             for (field, value) in changes {
-                columns.set(*field, *ordinal, value.clone());
+                columns.set(*field, *ordinal, value.as_ref().map(Cow::Borrowed));
             }
         } else {
             batch.put(Family::FreshFields, keys::ordinal(info.id, *ordinal), fresh::encode_fields(&new));

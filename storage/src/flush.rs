@@ -1,5 +1,6 @@
 //! Writing the fresh rows of a collection out as a segment.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use crate::buffer::RowBuffer;
@@ -63,7 +64,7 @@ pub(crate) fn flush(store: &Inner, id: CollectionId) -> Result<(), Error> {
             let ordinal = keys::last_number(key).ok_or_else(corrupt)?;
             if !next.dead.contains(ordinal) {
                 for (field, value) in fresh::decode_fields(value).ok_or_else(corrupt)? {
-                    columns.set(field, ordinal, Some(value.to_value()));
+                    columns.set(field, ordinal, Some(Cow::Owned(value.to_value())));
                 }
             }
             Ok(ControlFlow::Continue(()))

@@ -172,12 +172,18 @@ pub(crate) fn collection(collection: CollectionId) -> Vec<u8> {
 /// Key of an id in the family `ids`. Within a collection all ids are of one kind, so numbers and
 /// strings never meet.
 pub(crate) fn id(collection: CollectionId, id: &RecordId) -> Vec<u8> {
-    let mut key = self::collection(collection);
+    let mut key = Vec::with_capacity(64);
+    push_id(&mut key, collection, id);
+    key
+}
+
+/// Appends the key of an id.
+pub(crate) fn push_id(key: &mut Vec<u8>, collection: CollectionId, id: &RecordId) {
+    key.extend(collection.0.to_be_bytes());
     match id {
         RecordId::U64(number) => key.extend(number.to_be_bytes()),
         RecordId::Str(text) => key.extend(text.as_bytes()),
     }
-    key
 }
 
 /// Key by ordinal, in `fresh` and `fresh_fields`; by chunk, in `dead`.
@@ -224,6 +230,20 @@ pub(crate) fn index(collection: CollectionId, field: FieldId, value: ValueRef<'_
     let mut key = index_value(collection, field, value);
     key.extend(ordinal.to_be_bytes());
     key
+}
+
+/// Appends the key of a row in `index` whose value is given as the bytes of [`push_value`].
+pub(crate) fn push_index(
+    key: &mut Vec<u8>,
+    collection: CollectionId,
+    field: FieldId,
+    value: [&[u8]; 2],
+    ordinal: u64,
+) {
+    key.extend(collection.0.to_be_bytes());
+    key.extend(field.0.to_be_bytes());
+    value.iter().for_each(|bytes| key.extend(*bytes));
+    key.extend(ordinal.to_be_bytes());
 }
 
 /// Appends bytes whose order is the order of the values; no value's bytes begin another's.

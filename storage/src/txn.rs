@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::buffer::{Row, RowBuffer};
+use foldhash::fast::RandomState;
+use twinbit_kernels::{Codes, Modality};
+
+use crate::buffer::{Row, RowBuffer, row_bytes};
 use crate::dead::Dead;
 use crate::error::Error;
 use crate::fields::Fields;
@@ -14,10 +18,14 @@ use crate::id::{CollectionId, ModelId, RecordId};
 use crate::record::{NewRecord, TextInput, Written, check_fields};
 use crate::schema::{FieldId, IdKind};
 use crate::segment::Segment;
+use crate::spill::Spill;
 use crate::store::Inner;
 use crate::undo::Undo;
 use crate::value::Value;
 use crate::view::{CollectionView, View};
+
+/// A multiple of the rows in a block of codes of any length.
+const CODES_A_STEP: usize = 64;
 
 /// Everything a transaction has changed so far.
 pub(crate) struct Pending {
@@ -25,8 +33,10 @@ pub(crate) struct Pending {
     pub(crate) buffer: RowBuffer,
     /// Segments written ahead of the commit; their files go unless it comes.
     pub(crate) spilled: Vec<Segment>,
+    /// The rows that follow those, while they are being written.
+    spilling: Option<Spill>,
     /// Where ids lead now; `None` for deleted ones.
-    pub(crate) ids: HashMap<RecordId, Option<u64>>,
+    pub(crate) ids: HashMap<RecordId, Option<u64>, RandomState>,
     /// With automatic ids: new ordinals whose record has an older id.
     pub(crate) foreign: HashSet<u64>,
     /// Ordinals that died, old and new ones.
@@ -71,7 +81,8 @@ impl Transaction {
         let pending = Pending {
             buffer: new_buffer(&base),
             spilled: Vec::new(),
-            ids: HashMap::new(),
+            spilling: None,
+            ids: HashMap::default(),
             foreign: HashSet::new(),
             dead: Dead::default(),
             new_fields: Vec::new(),
@@ -109,23 +120,25 @@ impl Transaction {
     ///
     /// Where the database assigns ids, an id may be given only to replace: it must be below the
     /// next one to be assigned.
-    pub fn put(&mut self, record: NewRecord<'_>) -> Result<Written, Error> {
+    pub fn put(&mut self, mut record: NewRecord<'_>) -> Result<Written, Error> {
         let info = self.base.info();
         record.check(&info.config, info.codes_id())?;
-        let given = record.checked_id(info.config.ids)?;
+        record.checked_id(info.config.ids)?;
         let is_auto = info.config.ids == IdKind::Auto;
         self.spill_if_full()?;
         let ordinal = self.pending.next_ordinal;
         let next_ordinal = ordinal
             .checked_add(1)
             .ok_or(Error::Limit { what: "the number of records ever put", limit: u64::MAX })?;
-        let (id, old) = match given {
-            None => (Cow::Owned(RecordId::U64(ordinal)), None),
+        let old = match &record.id {
+            None => None,
             Some(RecordId::U64(id)) if is_auto && *id >= ordinal => {
                 return Err(Error::Id("the database assigns ids, and this one is not assigned yet"));
             }
-            Some(id) => (Cow::Borrowed(id), self.locate(id)?),
+            Some(id) => self.locate(id)?,
         };
+        let is_given = record.id.is_some();
+        let id = record.id.take().unwrap_or(RecordId::U64(ordinal));
         let (text, text_features) = match record.text {
             None => (None, None),
             Some(TextInput::Text(text)) => (Some(text), None),
@@ -149,8 +162,7 @@ impl Transaction {
         if let Some(old) = old {
             self.kill(old);
         }
-        let id = id.into_owned();
-        if given.is_some() {
+        if is_given {
             self.note_id(&id);
             self.pending.ids.insert(id.clone(), Some(ordinal));
             if is_auto {
@@ -164,6 +176,74 @@ impl Transaction {
             self.pending.new_fields.push((ordinal, fields));
         }
         Ok(Written { id, ordinal, replaced: old.is_some() })
+    }
+
+    /// Puts a record for every row of ready codes: those of an image, of a text, or of both, where
+    /// row i of the one belongs to row i of the other. The database assigns the ids, which are the
+    /// ordinals that it returns.
+    ///
+    /// Whole columns go into segments, so that this costs about what writing the codes costs. When
+    /// it fails in the middle, rows from the first on may have been put, as with single puts.
+    pub fn put_codes(&mut self, codes: [Option<Codes<'_>>; 2]) -> Result<Range<u64>, Error> {
+        let rows = self.check_codes(codes)?;
+        let start = self.pending.next_ordinal;
+        let end = start
+            .checked_add(rows as u64)
+            .ok_or(Error::Limit { what: "the number of records ever put", limit: u64::MAX })?;
+        let mut done = 0;
+        while done < rows {
+            self.spill_if_full()?;
+            let buffer = &mut self.pending.buffer;
+            // Whole blocks of codes can be copied, so every step but the last is made of them.
+            let room = self.store.options.segment_bytes.saturating_sub(buffer.bytes) / row_bytes(codes);
+            let step = (rows - done)
+                .min(room.next_multiple_of(CODES_A_STEP).max(CODES_A_STEP))
+                .min(MAX_SEGMENT_ROWS - buffer.rows());
+            if step < rows - done && !step.is_multiple_of(CODES_A_STEP) {
+                self.spill()?;
+                continue;
+            }
+            let mut columns = [None; 2];
+            for (column, codes) in columns.iter_mut().zip(codes) {
+                *column = codes.map(|codes| part_of(codes, done..done + step)).transpose()?;
+            }
+            let (first, before) = (self.pending.next_ordinal, buffer.bytes);
+            buffer.extend_codes(first, step, columns)?;
+            self.pending.bytes += buffer.bytes - before;
+            self.pending.rows += step;
+            self.pending.live += step as u64;
+            self.pending.next_ordinal += step as u64;
+            if self.notes.is_some() {
+                (first..first + step as u64).for_each(|ordinal| self.note(|_| Undo::Put(ordinal)));
+            }
+            done += step;
+        }
+        Ok(start..end)
+    }
+
+    /// Checks codes against the collection; returns their number.
+    fn check_codes(&self, codes: [Option<Codes<'_>>; 2]) -> Result<usize, Error> {
+        let info = self.base.info();
+        if info.config.ids != IdKind::Auto {
+            return Err(Error::Id("the collection's ids come from the application, and there is none"));
+        }
+        let mut rows = None;
+        for (modality, codes) in Modality::ALL.into_iter().zip(codes) {
+            let Some(codes) = codes else { continue };
+            if info.codes_id().is_none() {
+                return Err(Error::UnexpectedCode { modality });
+            }
+            let (expected, got) = (info.config.bits.bytes(), codes.bits().bytes());
+            if got != expected {
+                return Err(Error::Width { modality, what: "code (in bytes)", expected, got });
+            }
+            let (expected, got) = (*rows.get_or_insert(codes.rows()), codes.rows());
+            if got != expected {
+                let what = "text codes, one for each image";
+                return Err(Error::codes(twinbit_kernels::Error::Shape { what, expected, got }));
+            }
+        }
+        rows.ok_or(Error::Empty)
     }
 
     /// Whether there is a record with the id.
@@ -260,8 +340,10 @@ impl Transaction {
         Ok(())
     }
 
-    /// Writes the gathered rows as a segment that the commit will name.
-    pub(crate) fn spill(&mut self) -> Result<(), Error> {
+    /// Begins to write the gathered rows as a segment that the commit will name. That goes on while
+    /// the next rows are gathered; two segments at most are in memory.
+    fn spill(&mut self) -> Result<(), Error> {
+        self.finish_spill()?;
         if self.pending.buffer.rows() == 0 {
             return Ok(());
         }
@@ -269,16 +351,32 @@ impl Transaction {
             // Fresh rows come before ours, and segments cover ascending ranges: they go first.
             crate::flush::flush(&self.store, self.id)?;
         }
-        let segment = Segment::write(
-            &self.store.layout,
-            self.store.segment_number()?,
-            self.id,
-            self.base.info().codes_id(),
-            &self.pending.buffer,
-        )?;
-        self.pending.spilled.push(segment);
-        self.pending.buffer = new_buffer(&self.base);
+        let (layout, collection) = (self.store.layout.clone(), self.id);
+        let (number, model) = (self.store.segment_number()?, self.base.info().codes_id());
+        let rows = std::mem::replace(&mut self.pending.buffer, new_buffer(&self.base));
+        let write = move |rows: &RowBuffer| Segment::write(&layout, number, collection, model, rows);
+        self.pending.spilling = Some(Spill::start(rows, write));
         Ok(())
+    }
+
+    fn finish_spill(&mut self) -> Result<(), Error> {
+        if let Some(spill) = &mut self.pending.spilling {
+            self.pending.spilled.push(spill.finish()?);
+            self.pending.spilling = None;
+        }
+        Ok(())
+    }
+
+    /// Writes what is still gathered where it is too much for the catalog, and waits until all
+    /// segments are there.
+    pub(crate) fn finish_segments(&mut self) -> Result<(), Error> {
+        let (rows, bytes) = (self.pending.buffer.rows(), self.pending.buffer.bytes);
+        let options = &self.store.options;
+        let has_segments = !self.pending.spilled.is_empty() || self.pending.spilling.is_some();
+        if has_segments || rows >= options.fresh_rows || bytes >= options.fresh_bytes {
+            self.spill()?;
+        }
+        self.finish_spill()
     }
 
     /// Begins a change that [`end_change`](Self::end_change) keeps or takes back. That costs what the
@@ -303,6 +401,13 @@ impl Transaction {
     fn note_id(&mut self, id: &RecordId) {
         self.note(|pending| Undo::Id(id.clone(), pending.ids.get(id).copied()));
     }
+}
+
+/// The rows of a range that begins at a whole block.
+fn part_of(codes: Codes<'_>, range: Range<usize>) -> Result<Codes<'_>, Error> {
+    let lines = |rows| Codes::line_count(codes.bits(), rows);
+    let lines = codes.lines().get(lines(range.start)..lines(range.end)).unwrap_or_default();
+    Codes::new(codes.bits(), range.len(), lines).map_err(Error::codes)
 }
 
 fn new_buffer(base: &CollectionView) -> RowBuffer {

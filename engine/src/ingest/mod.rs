@@ -20,9 +20,9 @@ use twinbit_storage::format::MAX_TEXT_BYTES;
 
 pub use report::{IngestObserver, IngestOutcome, IngestProgress, IngestReport};
 
-use crate::source::{Item, Position, Progress, Source, SourceError};
+use crate::source::{CodeBlock, Item, Position, Progress, Source, SourceError};
 use crate::writer::Existing;
-use crate::{Collection, Error, IdKind, Record, RecordId, Result, Schema, Writer};
+use crate::{CodeRows, Collection, Error, IdKind, Modality, Record, RecordId, Result, Schema, Writer};
 use reader::Message;
 use skipped::SkippedFile;
 
@@ -222,16 +222,22 @@ impl Run<'_, '_> {
         let mut writer = self.collection.writer()?;
         let mut committed = Instant::now();
         for message in messages {
-            let items = match message {
-                Message::Block(items) => items,
+            let next = match message {
+                Message::Block(items) => {
+                    let next = items.last().map(|item| item.next);
+                    self.write_items(&mut writer, items)?;
+                    next
+                }
+                Message::Codes(block) => {
+                    self.write_codes(&mut writer, &block)?;
+                    Some(block.next)
+                }
                 Message::Failed(error) => return Err(error),
                 Message::End => {
                     self.commit(writer, None)?;
                     return Ok(IngestOutcome::Complete);
                 }
             };
-            let next = items.last().map(|item| item.next);
-            self.write_items(&mut writer, items)?;
             let full = writer.pending_rows() >= ROWS_A_COMMIT
                 || writer.pending_bytes() >= BYTES_A_COMMIT
                 || committed.elapsed() >= TIME_A_COMMIT;
@@ -272,6 +278,20 @@ impl Run<'_, '_> {
             Some(observer) => observer.on_progress(&progress),
             None => ControlFlow::Continue(()),
         }
+    }
+
+    /// Writes whole columns of ready codes.
+    fn write_codes(&mut self, writer: &mut Writer, block: &CodeBlock) -> Result<()> {
+        let mut rows = CodeRows::new();
+        for (modality, codes) in Modality::ALL.into_iter().zip(&block.codes) {
+            if let Some(codes) = codes {
+                rows = rows.codes(modality, codes.as_codes());
+            }
+        }
+        writer.extend_codes(rows)?;
+        self.counts.items += block.rows();
+        self.counts.records += block.rows();
+        Ok(())
     }
 
     /// Writes the records of a block, then the further captions of those that could be written,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crossbeam::channel::Sender;
 
-use crate::source::{Item, Position, Source};
+use crate::source::{CodeBlock, Item, Position, Source};
 use crate::{Error, Schema};
 
 /// A block ends when it holds so many bytes of input.
@@ -16,6 +16,8 @@ const SLOW_BYTES_A_BLOCK: usize = 1 << 20;
 
 pub(super) enum Message {
     Block(Vec<Item>),
+    /// Whole columns of ready codes.
+    Codes(CodeBlock),
     /// The source cannot go on.
     Failed(Error),
     /// The source was read to its end.
@@ -30,6 +32,16 @@ pub(super) fn read(
     batch: usize,
     sender: &Sender<Message>,
 ) {
+    let as_columns =
+        source.read_codes(schema, start, &mut |block| match sender.send(Message::Codes(block)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        });
+    match as_columns {
+        Ok(false) => {}
+        Ok(true) => return drop(sender.send(Message::End)),
+        Err(error) => return drop(sender.send(Message::Failed(error))),
+    }
     let mut block = Vec::new();
     let mut bytes = 0_usize;
     let outcome = source.read(schema, start, &mut |item| {

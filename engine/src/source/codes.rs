@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::error::SourceError;
 use super::rows::Rows;
-use super::{Item, Position, Source};
+use super::{CodeBlock, Item, Position, Source};
 use crate::arrays::{Array, ArrayError, ElementType};
-use crate::{Error, Input, Modality, Schema};
+use crate::{CodesBuf, Error, IdKind, Input, Modality, Schema};
 
 /// Records from arrays of codes that were made elsewhere, for collections with
 /// [external codes](Schema::external_codes).
@@ -42,6 +42,16 @@ impl CodeSource {
         self.rows.fields = Some(path.into());
         self
     }
+}
+
+/// Rows of ready codes read at once.
+const ROWS_A_BLOCK: usize = 1 << 17;
+
+/// Rows of codes as a column.
+fn column(schema: &Schema, array: &Array, rows: Range<usize>) -> Result<CodesBuf, Error> {
+    let mut bytes = vec![0; rows.len() * array.width()];
+    array.read_rows_u8(rows, &mut bytes)?;
+    Ok(CodesBuf::from_packed(schema.bits(), &bytes)?)
 }
 
 /// Rows of codes as inputs.
@@ -92,5 +102,31 @@ impl Source for CodeSource {
         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         self.rows.read(schema, start, codes, each)
+    }
+
+    fn read_codes(
+        &mut self,
+        schema: &Schema,
+        start: Position,
+        each: &mut dyn FnMut(CodeBlock) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
+        if schema.id_kind() != IdKind::Auto || self.rows.fields.is_some() {
+            return Ok(false);
+        }
+        let rows = self.rows.rows() as usize;
+        let mut row = usize::try_from(start.offset).unwrap_or(rows).min(rows);
+        while row < rows {
+            let end = rows.min(row + ROWS_A_BLOCK);
+            let mut codes = [None, None];
+            for (codes, array) in codes.iter_mut().zip(&self.rows.arrays) {
+                *codes = array.as_ref().map(|array| column(schema, array, row..end)).transpose()?;
+            }
+            let next = Position { part: 0, offset: end as u64 };
+            if each(CodeBlock { codes, next }).is_break() {
+                break;
+            }
+            row = end;
+        }
+        Ok(true)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use crate::catalog::{Family, Pin};
-use crate::columns::Chunk;
+use crate::columns::{Chunk, retained, stored_values};
 use crate::dead::Dead;
 use crate::edits::forget_values;
 use crate::error::Error;
@@ -117,15 +117,14 @@ fn rewrite(store: &Inner, id: CollectionId, keys: &[Vec<u8>]) -> Result<(), Erro
         for key in keys {
             let Some(value) = state.pin.get(Family::Columns, key)? else { continue };
             let base = base_of(&state.pin, key)?;
-            let mut values = Chunk::decode(&value)
-                .and_then(|chunk| chunk.to_values())
+            let kept = Chunk::decode(&value)
+                .and_then(|chunk| retained(&chunk, |place| collection.is_alive(base + u64::from(place))))
                 .ok_or_else(|| corrupt(&state.pin, key))?;
-            let before = values.count();
-            values.retain(|place| collection.is_alive(base + u64::from(place)));
             if let Some(field) = keys::column_field(key) {
-                *removed.entry(field).or_default() += (before - values.count()) as u64;
+                let left = kept.as_deref().map_or(0, stored_values);
+                *removed.entry(field).or_default() += (stored_values(&value) - left) as u64;
             }
-            match values.encode() {
+            match kept {
                 Some(bytes) => batch.put(Family::Columns, key, bytes),
                 None => batch.delete(Family::Columns, key),
             }

@@ -1,5 +1,6 @@
 //! The store as a whole.
 
+mod bulk;
 mod checkpoint;
 mod compaction;
 mod concurrency;

@@ -1,0 +1,43 @@
+//! Ready codes of many records at once.
+
+use crate::{Codes, Modality};
+
+/// Ready codes of many records, for [`Writer::extend_codes`](crate::Writer::extend_codes): row i of the
+/// one modality belongs to row i of the other.
+///
+/// [`CodesBuf::from_packed`](crate::CodesBuf::from_packed) makes the matrices from packed bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CodeRows<'a> {
+    columns: [Option<Codes<'a>>; 2],
+}
+
+impl<'a> CodeRows<'a> {
+    /// No codes yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The codes of one modality.
+    pub fn codes(mut self, modality: Modality, codes: Codes<'a>) -> Self {
+        let [image, text] = &mut self.columns;
+        match modality {
+            Modality::Image => *image = Some(codes),
+            Modality::Text => *text = Some(codes),
+        }
+        self
+    }
+
+    /// The codes of images.
+    pub fn images(self, codes: Codes<'a>) -> Self {
+        self.codes(Modality::Image, codes)
+    }
+
+    /// The codes of texts.
+    pub fn texts(self, codes: Codes<'a>) -> Self {
+        self.codes(Modality::Text, codes)
+    }
+
+    pub(crate) fn columns(self) -> [Option<Codes<'a>>; 2] {
+        self.columns
+    }
+}

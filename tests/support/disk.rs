@@ -143,6 +143,11 @@ impl Recorded {
         self.steps.is_empty()
     }
 
+    /// Whether a step changed a file or a folder.
+    pub fn changed_at(&self, step: usize) -> bool {
+        self.steps.get(step).is_some_and(|(_, step)| !matches!(step, Step::Sync { .. } | Step::Told(_)))
+    }
+
     /// Syncs among the steps.
     pub fn syncs(&self) -> usize {
         self.steps.iter().filter(|(_, step)| matches!(step, Step::Sync { .. })).count()
@@ -387,7 +392,7 @@ impl Reader<'_> {
             }
             "write" => self.write(call, None),
             "pwrite64" => self.write(call, Some(call.number(3) as usize)),
-            "writev" if call.number(0) < 3 => {
+            "writev" if !self.open.contains_key(&call.number(0)) => {
                 let text = String::from_utf8_lossy(&call.bytes(1)).into_owned();
                 text.lines().for_each(|line| self.push(call, Step::Told(line.to_owned())));
             }

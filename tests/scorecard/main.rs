@@ -1,0 +1,11 @@
+//! The scorecard: what users of comparable systems report as failures, tried here and counted.
+//!
+//! `docs/reliability.md` says what each row shows. An ordinary test run takes the short sizes,
+//! `make scorecard-long` the long ones.
+
+#![forbid(unsafe_code)]
+
+mod kill_points;
+mod kills;
+mod power_loss;
+mod recording;

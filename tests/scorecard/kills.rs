@@ -9,37 +9,22 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinbit_storage::Durability;
-use twinbit_tests::{ACKNOWLEDGED, Contents, Row, Workload, last_acknowledged, rerun, scratch, size, tell};
+use twinbit_tests::{ACKNOWLEDGED, Contents, Row, Workload, last_acknowledged, scratch, size};
 
-const FOLDER: &str = "TWINBIT_KILLS_FOLDER";
-const ROUND: &str = "TWINBIT_KILLS_ROUND";
+use crate::recording::victim;
+
 /// Kills that a database suffers before a new one takes its place.
 const KILLS_A_DATABASE: u64 = 50;
 
 /// Commits wait for the disk in every other round.
-fn workload(round: u64) -> Workload {
-    Workload::wide(if round.is_multiple_of(2) { Durability::Immediate } else { Durability::Eventual })
-}
-
-/// The victim: commits until it is killed.
-#[test]
-fn victim() {
-    let (Ok(folder), Ok(round)) = (std::env::var(FOLDER), std::env::var(ROUND)) else { return };
-    let workload = workload(round.parse().unwrap());
-    let store = workload.open(folder.as_ref()).unwrap();
-    let id = workload.collection(&store).unwrap();
-    for number in workload.commits(&store).unwrap() + 1.. {
-        workload.step(&store, id, number).unwrap();
-        tell(&format!("{ACKNOWLEDGED}{number}"));
-    }
+fn durability(round: u64) -> Durability {
+    if round.is_multiple_of(2) { Durability::Immediate } else { Durability::Eventual }
 }
 
 /// Runs the victim until some commits from now and a moment more; returns the last acknowledged one.
 fn kill_once(folder: &Path, round: u64) -> u64 {
     let mut random = ChaCha8Rng::seed_from_u64(round);
-    let mut victim = rerun("kills::victim")
-        .env(FOLDER, folder)
-        .env(ROUND, round.to_string())
+    let mut victim = victim("kills", folder, durability(round))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -62,7 +47,7 @@ fn torment(first_round: u64, rounds: u64) -> u64 {
     let mut known = (0, Contents::new());
     for round in first_round..first_round + rounds {
         let acknowledged = kill_once(folder.path(), round);
-        let workload = workload(round);
+        let workload = Workload::wide(durability(round));
         let store = workload.open(folder.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
         let found = workload.check(&store, &mut known).unwrap_or_else(|wrong| panic!("round {round}: {wrong}"));
         assert!(
@@ -75,9 +60,6 @@ fn torment(first_round: u64, rounds: u64) -> u64 {
 
 #[test]
 fn killed_writers_lose_nothing_they_acknowledged() {
-    if std::env::var_os(FOLDER).is_some() {
-        return;
-    }
     let row = Row::begin(1, "kill -9 at random moments");
     let kills = size("KILLS", 200, 10_000);
     let (next, commits) = (AtomicU64::new(0), AtomicU64::new(0));

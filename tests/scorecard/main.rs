@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod faults;
 mod kill_points;
 mod kills;
 mod power_loss;

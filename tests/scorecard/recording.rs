@@ -6,15 +6,8 @@ use std::process::Command;
 
 use twinbit_storage::Durability;
 use twinbit_tests::{
-    ACKNOWLEDGED, Contents, Recorded, Workload, last_acknowledged, read_calls, rerun, scratch, strace, tell,
+    COMMITS, Contents, Recorded, Workload, last_acknowledged, read_calls, scratch, strace,
 };
-
-const FOLDER: &str = "TWINBIT_RECORDING_FOLDER";
-const DURABILITY: &str = "TWINBIT_RECORDING_DURABILITY";
-/// Commits of the recorded workload: two models, two large commits, a reopened database.
-const COMMITS: u64 = 14;
-/// After these the victim closes the database and opens it again.
-const REOPENED: [u64; 2] = [4, 9];
 
 /// Every call that can change a file, or tells which file is meant.
 const TRACED: &str = "trace=openat,open,creat,close,dup,dup2,dup3,fcntl,lseek,write,pwrite64,writev,pwritev,\
@@ -24,43 +17,15 @@ const TRACED: &str = "trace=openat,open,creat,close,dup,dup2,dup3,fcntl,lseek,wr
 /// The name of the database in the recorded folder.
 pub(crate) const DATABASE: &str = "db";
 
-fn name(durability: Durability) -> &'static str {
-    match durability {
+/// The victim as a command.
+pub(crate) fn victim(mode: &str, folder: &Path, durability: Durability) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
+    command.arg(mode).arg(folder);
+    command.arg(match durability {
         Durability::Immediate => "immediate",
         Durability::Eventual => "eventual",
-    }
-}
-
-/// The victim as a command; it is this program.
-pub(crate) fn victim(folder: &Path, durability: Durability) -> Command {
-    let mut command = rerun("recording::victim_of_a_recording");
-    command.env(FOLDER, folder).env(DURABILITY, name(durability));
-    command
-}
-
-/// The victim: goes on with the workload where the database is, up to its end.
-#[test]
-fn victim_of_a_recording() {
-    let (Ok(folder), Ok(durability)) = (std::env::var(FOLDER), std::env::var(DURABILITY)) else { return };
-    let eventual = durability == name(Durability::Eventual);
-    let workload = Workload::small(if eventual { Durability::Eventual } else { Durability::Immediate });
-    // On a thread of its own: strace counts the calls of each thread, and these are all of this one.
-    let work = std::thread::spawn(move || {
-        let path = Path::new(&folder).join(DATABASE);
-        let mut store = workload.open(&path).unwrap();
-        let mut id = workload.collection(&store).unwrap();
-        tell(&format!("{ACKNOWLEDGED}{}", workload.commits(&store).unwrap()));
-        for number in workload.commits(&store).unwrap() + 1..=COMMITS {
-            workload.step(&store, id, number).unwrap();
-            tell(&format!("{ACKNOWLEDGED}{number}"));
-            if REOPENED.contains(&number) {
-                drop(store);
-                store = workload.open(&path).unwrap();
-                id = workload.collection(&store).unwrap();
-            }
-        }
     });
-    work.join().unwrap();
+    command
 }
 
 /// Records the workload on a new database or, given a folder with one, from what that holds.
@@ -73,7 +38,7 @@ pub(crate) fn record(durability: Durability, start: Option<&Path>) -> Recorded {
     let trace = traces.path().join("trace");
     let trace_name = trace.to_string_lossy();
     let options = ["-xx", "-s", "16777216", "-o", &trace_name, "-e", TRACED, "-e", "signal=none"];
-    let output = strace(&options, &victim(folder.path(), durability)).output().unwrap();
+    let output = strace(&options, &victim("recording", &folder.path().join(DATABASE), durability)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let recorded = Recorded::new(&read_calls(&trace), folder.path(), start);
     assert_eq!(last_acknowledged(&told(&recorded, recorded.len())), Some(COMMITS));

@@ -14,6 +14,8 @@ pub use data::data_set;
 pub use disk::{CrashModel, Recorded};
 pub use files::{npy, npy_f32, picture, shard};
 pub use fixtures::{Fixture, fixtures};
-pub use row::{Row, Scratch, is_long, is_strict, rerun, scratch, seconds, size};
+pub use row::{Row, Scratch, is_long, is_strict, scratch, seconds, size};
 pub use strace::{Call, has_strace, read_calls, strace};
-pub use workload::{ACKNOWLEDGED, Contents, Workload, last_acknowledged, tell};
+pub use workload::{
+    ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, Contents, FAILED, SPARE_CALLS, Workload, last_acknowledged, tell,
+};

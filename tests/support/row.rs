@@ -5,7 +5,6 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Whether the long sizes are asked for.
@@ -70,17 +69,6 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
-}
-
-/// This test program again, running one of its tests alone; that test's output is not captured.
-///
-/// # Panics
-/// When the system does not tell the program's path.
-pub fn rerun(test: &str) -> Command {
-    let program = std::env::current_exe().unwrap_or_else(|error| panic!("no path of the program: {error}"));
-    let mut command = Command::new(program);
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
-    command
 }
 
 /// A part of a row of the scorecard that is being measured.

@@ -31,6 +31,8 @@ pub fn strace(options: &[&str], program: &Command) -> Command {
 /// A system call that returned.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The thread that made it.
+    pub thread: u32,
     /// Its name.
     pub name: String,
     /// What it returned; negative for an error.
@@ -90,16 +92,16 @@ pub fn read_calls(file: &Path) -> Vec<Call> {
         } else if let Some(resumed) = rest.strip_prefix("<... ") {
             let Some((begun, began)) = unfinished.remove(thread) else { continue };
             let end = resumed.split_once(" resumed>").map_or("", |(_, end)| end);
-            calls.extend(parse(&format!("{begun}{end}"), began, number));
+            calls.extend(parse(thread, &format!("{begun}{end}"), began, number));
         } else {
-            calls.extend(parse(rest, number, number));
+            calls.extend(parse(thread, rest, number, number));
         }
     }
     calls
 }
 
 /// `name(argument, argument) = result ...`; nothing for signals, exits and calls that never returned.
-fn parse(line: &str, began: usize, ended: usize) -> Option<Call> {
+fn parse(thread: &str, line: &str, began: usize, ended: usize) -> Option<Call> {
     let (name, rest) = line.split_once('(')?;
     let close = rest.rfind(") = ").or_else(|| rest.rfind(')'))?;
     let (arguments, result) = rest.split_at(close);
@@ -109,7 +111,7 @@ fn parse(line: &str, began: usize, ended: usize) -> Option<Call> {
         None => result.parse().ok()?,
     };
     let arguments = arguments.split(", ").map(str::to_owned).collect();
-    Some(Call { name: name.to_owned(), result, began, ended, arguments })
+    Some(Call { thread: thread.parse().ok()?, name: name.to_owned(), result, began, ended, arguments })
 }
 
 #[cfg(test)]

@@ -19,6 +19,20 @@ use twinbit_storage::{
 /// What a line of a victim begins with when it tells an acknowledged commit.
 pub const ACKNOWLEDGED: &str = "acknowledged ";
 
+/// ... when it tells an error that it was given.
+pub const FAILED: &str = "failed ";
+/// ... when it tells that the database broke a promise.
+pub const BROKEN: &str = "broken ";
+/// What a victim tells at the end of its work.
+pub const COMPLETE: &str = "complete";
+
+/// Commits of the small workload: two models, two large commits.
+pub const COMMITS: u64 = 14;
+
+/// Files that the victim of faults opens before its work. strace counts each kind of call of each thread
+/// for itself, so that from this number on only the victim's work is met, not the loading of libraries.
+pub const SPARE_CALLS: u64 = 100;
+
 /// The source whose position is the number of the last commit.
 const SOURCE: &str = "commits";
 const MARK: FieldId = FieldId(1);

@@ -1,0 +1,134 @@
+//! The process that the scorecard kills, traces and lets calls fail in.
+//!
+//! A program of its own and no test that is run again: whatever it asks of the system is the
+//! workload's, on a thread of the workload's, as strace counts the calls of each thread for itself.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use twinbit_storage::{CollectionId, Durability, Error, Store};
+use twinbit_tests::{ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, FAILED, SPARE_CALLS, Workload, tell};
+
+/// After these commits the victim of a recording closes the database and opens it again.
+const REOPENED: [u64; 2] = [4, 9];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, mode, folder, durability] = arguments.as_slice() else {
+        panic!("usage: victim kills|recording|faults FOLDER immediate|eventual");
+    };
+    let durability = match durability.as_str() {
+        "immediate" => Durability::Immediate,
+        _ => Durability::Eventual,
+    };
+    let (mode, folder) = (mode.clone(), PathBuf::from(folder));
+    let work = std::thread::spawn(move || match mode.as_str() {
+        "kills" => commit_for_ever(&folder, Workload::wide(durability)),
+        "recording" => commit_all(&folder, Workload::small(durability)),
+        "faults" => commit_despite_faults(&folder, Workload::small(durability)),
+        other => Err(format!("no mode {other}")),
+    });
+    match work.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(wrong)) => tell(&format!("{BROKEN}{wrong}")),
+        Err(_) => std::process::exit(101),
+    }
+}
+
+fn say(error: Error) -> String {
+    error.to_string()
+}
+
+/// Commits until the process is killed.
+fn commit_for_ever(folder: &Path, workload: Workload) -> Result<(), String> {
+    let store = workload.open(folder).map_err(say)?;
+    let id = workload.collection(&store).map_err(say)?;
+    for number in workload.commits(&store).map_err(say)? + 1.. {
+        workload.step(&store, id, number).map_err(say)?;
+        tell(&format!("{ACKNOWLEDGED}{number}"));
+    }
+    Ok(())
+}
+
+/// Goes on with the workload where the database is, up to its end.
+fn commit_all(folder: &Path, workload: Workload) -> Result<(), String> {
+    let mut store = workload.open(folder).map_err(say)?;
+    let mut id = workload.collection(&store).map_err(say)?;
+    let done = workload.commits(&store).map_err(say)?;
+    tell(&format!("{ACKNOWLEDGED}{done}"));
+    for number in done + 1..=COMMITS {
+        workload.step(&store, id, number).map_err(say)?;
+        tell(&format!("{ACKNOWLEDGED}{number}"));
+        if REOPENED.contains(&number) {
+            drop(store);
+            store = workload.open(folder).map_err(say)?;
+            id = workload.collection(&store).map_err(say)?;
+        }
+    }
+    drop(store);
+    tell(COMPLETE);
+    Ok(())
+}
+
+/// Goes on with the workload while a call fails: reads after a failure, tries again, reopens where it
+/// must. An `Err` is a broken promise.
+fn commit_despite_faults(folder: &Path, workload: Workload) -> Result<(), String> {
+    for _ in 0..SPARE_CALLS {
+        drop(File::open("/dev/null"));
+    }
+    let mut acknowledged = 0;
+    // One call of this thread fails and one of each of the catalog's, so that a later attempt succeeds.
+    for _ in 0..5 {
+        match open(folder, &workload) {
+            Ok((store, id)) => {
+                let found = workload.commits(&store).map_err(say)?;
+                if found < acknowledged || found > acknowledged + 1 {
+                    return Err(format!("{found} commits are there, {acknowledged} were acknowledged"));
+                }
+                acknowledged = found;
+                tell(&format!("{ACKNOWLEDGED}{acknowledged}"));
+                if go_on(&workload, &store, id, &mut acknowledged)? {
+                    drop(store);
+                    tell(COMPLETE);
+                    return Ok(());
+                }
+            }
+            Err(error) => tell(&format!("{FAILED}{error}")),
+        }
+    }
+    Err("writing does not recover".to_owned())
+}
+
+fn open(folder: &Path, workload: &Workload) -> Result<(Store, CollectionId), Error> {
+    let store = workload.open(folder)?;
+    let id = workload.collection(&store)?;
+    Ok((store, id))
+}
+
+/// Commits the rest; `false` when the database has to be reopened.
+fn go_on(workload: &Workload, store: &Store, id: CollectionId, acknowledged: &mut u64) -> Result<bool, String> {
+    while *acknowledged < COMMITS {
+        let number = *acknowledged + 1;
+        if let Err(error) = workload.step(store, id, number) {
+            tell(&format!("{FAILED}{error}"));
+            let expected = workload.contents(*acknowledged);
+            workload
+                .compare(store, *acknowledged, &expected)
+                .map_err(|wrong| format!("after \"{error}\" reading goes wrong: {wrong}"))?;
+            let is_commit = matches!(&error, Error::Catalog { operation: "commit", .. });
+            match workload.step(store, id, number) {
+                Err(Error::Poisoned { .. }) => return Ok(false),
+                other if is_commit => {
+                    return Err(format!("after \"{error}\" the next write was not refused: {other:?}"));
+                }
+                Err(_) => return Ok(false),
+                Ok(()) => {}
+            }
+        }
+        *acknowledged = number;
+        tell(&format!("{ACKNOWLEDGED}{number}"));
+    }
+    Ok(true)
+}

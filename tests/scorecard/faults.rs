@@ -3,23 +3,15 @@
 //! `strace` makes the `N`-th such call of a thread fail, RocksDB's calls included. The victim goes on:
 //! it must get typed errors, read what it had, and write again after reopening at the latest.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use twinbit_storage::Durability;
 use twinbit_tests::{
-    BROKEN, COMMITS, COMPLETE, FAILED, Row, SPARE_CALLS, has_strace, is_long, last_acknowledged, read_calls, scratch,
-    size, strace,
+    BROKEN, COMMITS, COMPLETE, FAILED, Row, has_strace, is_long, last_acknowledged, scratch, size, strace,
 };
 
-use crate::recording::{DATABASE, References, victim};
+use crate::recording::{DATABASE, References, points, victim};
 
-/// Kinds of calls that change files.
-const CHANGING: [&str; 11] = [
-    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "link", "unlink", "mkdir", "ftruncate", "fallocate",
-];
 const ERRORS: [&str; 3] = ["ENOSPC", "EIO", "EDQUOT"];
 
 /// What one run came to.
@@ -30,37 +22,14 @@ struct Counts {
     failed: AtomicU64,
 }
 
-fn traced(folder: &Path, options: &[&str]) -> Command {
-    strace(options, &victim("faults", &folder.join(DATABASE), Durability::Immediate))
-}
-
-/// Every call of the victim that may fail: its kind, and its number among those of a thread. Calls of
-/// several threads share a number and fail in the same run.
-fn points() -> Vec<(&'static str, u64)> {
-    let (folder, traces) = (scratch(), scratch());
-    let trace = traces.path().join("trace");
-    let kinds = format!("trace={}", CHANGING.join(","));
-    let output = traced(folder.path(), &["-o", &trace.to_string_lossy(), "-e", &kinds]).output().unwrap();
-    assert!(output.status.success());
-    let mut counts = BTreeMap::new();
-    for call in read_calls(&trace) {
-        *counts.entry((call.name, call.thread)).or_insert(0_u64) += 1;
-    }
-    let most = |kind: &str| counts.iter().filter(|((name, _), _)| name == kind).map(|(_, count)| *count).max();
-    CHANGING
-        .into_iter()
-        .flat_map(|kind| {
-            let first = if kind == "openat" { SPARE_CALLS + 1 } else { 1 };
-            (first..=most(kind).unwrap_or(0)).map(move |number| (kind, number))
-        })
-        .collect()
-}
-
 fn fail_once(references: &References, kind: &str, number: u64, error: &str, counts: &Counts) {
     let folder = scratch();
+    let database = folder.path().join(DATABASE);
     let inject = format!("inject={kind}:error={error}:when={number}");
     let trace = format!("trace={kind}");
-    let output = traced(folder.path(), &["-o", "/dev/null", "-e", &trace, "-e", &inject]).output().unwrap();
+    let output = strace(&["--seccomp-bpf", "-o", "/dev/null", "-e", &trace, "-e", &inject], &victim("faults", &database, Durability::Immediate))
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let place = format!("{error} at call {number} of {kind}: {told}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "the process ended with {}: {place}", output.status);
@@ -81,7 +50,7 @@ fn an_error_at_any_call_loses_nothing_and_is_told() {
     let references = References::new(Durability::Immediate);
     // In an ordinary run every n-th call, with the errors in turn.
     let (stride, errors) = (size("FAULT_STRIDE", 7, 1), if is_long() { 3 } else { 1 });
-    let all = points();
+    let all = points("faults");
     let points: Vec<_> = all.iter().step_by(stride as usize).zip(0..).collect();
     let (next, counts) = (AtomicU64::new(0), Counts::default());
     std::thread::scope(|scope| {

@@ -1,12 +1,13 @@
 //! A small workload, recorded call by call with `strace`; rows 2 and 3 take it apart.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use twinbit_storage::Durability;
 use twinbit_tests::{
-    COMMITS, Contents, Recorded, Workload, last_acknowledged, read_calls, scratch, strace,
+    COMMITS, Contents, Recorded, SPARE_CALLS, Workload, last_acknowledged, read_calls, scratch, strace,
 };
 
 /// Every call that can change a file, or tells which file is meant.
@@ -14,6 +15,10 @@ const TRACED: &str = "trace=openat,open,creat,close,dup,dup2,dup3,fcntl,lseek,wr
     pwritev2,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,rename,renameat,renameat2,link,linkat,\
     symlink,symlinkat,unlink,unlinkat,rmdir,mkdir,mkdirat,copy_file_range,sendfile,splice";
 
+/// Kinds of calls that change files.
+const CHANGING: [&str; 11] = [
+    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "link", "unlink", "mkdir", "ftruncate", "fallocate",
+];
 /// The name of the database in the recorded folder.
 pub(crate) const DATABASE: &str = "db";
 
@@ -28,6 +33,29 @@ pub(crate) fn victim(mode: &str, folder: &Path, durability: Durability) -> Comma
     command
 }
 
+/// Every call of the victim that changes a file: its kind, and its number among those of a thread. Calls of
+/// several threads share a number.
+pub(crate) fn points(mode: &str) -> Vec<(&'static str, u64)> {
+    let (folder, traces) = (scratch(), scratch());
+    let trace = traces.path().join("trace");
+    let kinds = format!("trace={}", CHANGING.join(","));
+    let victim = victim(mode, &folder.path().join(DATABASE), Durability::Immediate);
+    let output = strace(&["--seccomp-bpf", "-o", &trace.to_string_lossy(), "-e", &kinds], &victim).output().unwrap();
+    assert!(output.status.success());
+    let mut counts = BTreeMap::new();
+    for call in read_calls(&trace) {
+        *counts.entry((call.name, call.thread)).or_insert(0_u64) += 1;
+    }
+    let most = |kind: &str| counts.iter().filter(|((name, _), _)| name == kind).map(|(_, count)| *count).max();
+    CHANGING
+        .into_iter()
+        .flat_map(|kind| {
+            let first = if kind == "openat" { SPARE_CALLS + 1 } else { 1 };
+            (first..=most(kind).unwrap_or(0)).map(move |number| (kind, number))
+        })
+        .collect()
+}
+
 /// Records the workload on a new database or, given a folder with one, from what that holds.
 pub(crate) fn record(durability: Durability, start: Option<&Path>) -> Recorded {
     let folder = scratch();
@@ -37,7 +65,7 @@ pub(crate) fn record(durability: Durability, start: Option<&Path>) -> Recorded {
     let traces = scratch();
     let trace = traces.path().join("trace");
     let trace_name = trace.to_string_lossy();
-    let options = ["-xx", "-s", "16777216", "-o", &trace_name, "-e", TRACED, "-e", "signal=none"];
+    let options = ["--seccomp-bpf", "-xx", "-s", "16777216", "-o", &trace_name, "-e", TRACED, "-e", "signal=none"];
     let output = strace(&options, &victim("recording", &folder.path().join(DATABASE), durability)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let recorded = Recorded::new(&read_calls(&trace), folder.path(), start);
@@ -83,7 +111,8 @@ impl References {
     /// Opens what is left of the database and compares it with the reference: all commits up to `least`
     /// must be there, and at most one more than `acknowledged`. Returns the last commit or what is wrong.
     pub(crate) fn check(&self, folder: &Path, least: u64, acknowledged: u64) -> Result<u64, String> {
-        let store = self.workload.open(&folder.join(DATABASE)).map_err(|error| format!("it does not open: {error}"))?;
+        let opened = self.workload.open(&folder.join(DATABASE));
+        let store = opened.map_err(|error| format!("it does not open: {error}"))?;
         let found = self.workload.commits(&store).map_err(|error| error.to_string())?;
         if found < least || found > acknowledged + 1 {
             return Err(format!("{found} commits are there, {acknowledged} were acknowledged, {least} synced"));

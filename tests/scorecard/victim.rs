@@ -24,16 +24,25 @@ fn main() {
         _ => Durability::Eventual,
     };
     let (mode, folder) = (mode.clone(), PathBuf::from(folder));
-    let work = std::thread::spawn(move || match mode.as_str() {
-        "kills" => commit_for_ever(&folder, Workload::wide(durability)),
-        "recording" => commit_all(&folder, Workload::small(durability)),
-        "faults" => commit_despite_faults(&folder, Workload::small(durability)),
-        other => Err(format!("no mode {other}")),
+    let work = std::thread::spawn(move || {
+        for _ in 0..SPARE_CALLS {
+            drop(File::open("/dev/null"));
+        }
+        run(&mode, &folder, durability)
     });
     match work.join() {
         Ok(Ok(())) => {}
         Ok(Err(wrong)) => tell(&format!("{BROKEN}{wrong}")),
         Err(_) => std::process::exit(101),
+    }
+}
+
+fn run(mode: &str, folder: &Path, durability: Durability) -> Result<(), String> {
+    match mode {
+        "kills" => commit_for_ever(folder, Workload::wide(durability)),
+        "recording" => commit_all(folder, Workload::small(durability)),
+        "faults" => commit_despite_faults(folder, Workload::small(durability)),
+        other => Err(format!("no mode {other}")),
     }
 }
 
@@ -75,9 +84,6 @@ fn commit_all(folder: &Path, workload: Workload) -> Result<(), String> {
 /// Goes on with the workload while a call fails: reads after a failure, tries again, reopens where it
 /// must. An `Err` is a broken promise.
 fn commit_despite_faults(folder: &Path, workload: Workload) -> Result<(), String> {
-    for _ in 0..SPARE_CALLS {
-        drop(File::open("/dev/null"));
-    }
     let mut acknowledged = 0;
     // One call of this thread fails and one of each of the catalog's, so that a later attempt succeeds.
     for _ in 0..5 {

@@ -17,7 +17,7 @@ pub fn has_strace() -> bool {
 /// `strace` with options, following all threads of a program.
 pub fn strace(options: &[&str], program: &Command) -> Command {
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "--seccomp-bpf"]).args(options).arg("--");
+    command.args(["-f", "-qq"]).args(options).arg("--");
     command.arg(program.get_program()).args(program.get_args());
     for (name, value) in program.get_envs() {
         match value {
@@ -78,6 +78,9 @@ impl Call {
 
 /// Reads what `strace -f -xx -o FILE` wrote, by the order in which the calls returned.
 ///
+/// But a `close` counts from its beginning: another thread may be given the number of the file again
+/// before the call has returned.
+///
 /// # Panics
 /// When the file is not there.
 pub fn read_calls(file: &Path) -> Vec<Call> {
@@ -97,6 +100,7 @@ pub fn read_calls(file: &Path) -> Vec<Call> {
             calls.extend(parse(thread, rest, number, number));
         }
     }
+    calls.sort_by_key(|call: &Call| if call.name == "close" { call.began } else { call.ended });
     calls
 }
 

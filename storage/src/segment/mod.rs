@@ -91,4 +91,6 @@ impl Segment {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

@@ -5,8 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod damage;
 mod faults;
+mod full_disk;
 mod kill_points;
 mod kills;
+mod live_files;
 mod power_loss;
+mod processes;
 mod recording;

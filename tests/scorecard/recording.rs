@@ -22,15 +22,20 @@ const CHANGING: [&str; 11] = [
 /// The name of the database in the recorded folder.
 pub(crate) const DATABASE: &str = "db";
 
-/// The victim as a command.
-pub(crate) fn victim(mode: &str, folder: &Path, durability: Durability) -> Command {
+/// The victim as a command; `how` is what its mode takes.
+pub(crate) fn victim_as(mode: &str, folder: &Path, how: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
-    command.arg(mode).arg(folder);
-    command.arg(match durability {
+    command.arg(mode).arg(folder).arg(how);
+    command
+}
+
+/// The victim of a mode that writes.
+pub(crate) fn victim(mode: &str, folder: &Path, durability: Durability) -> Command {
+    let how = match durability {
         Durability::Immediate => "immediate",
         Durability::Eventual => "eventual",
-    });
-    command
+    };
+    victim_as(mode, folder, how)
 }
 
 /// Every call of the victim that changes a file: its kind, and its number among those of a thread. Calls of

@@ -8,27 +8,23 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use twinbit_storage::{CollectionId, Durability, Error, Store};
-use twinbit_tests::{ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, FAILED, SPARE_CALLS, Workload, tell};
+use twinbit_storage::{CollectionId, Durability, Error, ReadMode, Store, StoreOptions};
+use twinbit_tests::{ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, FAILED, READY, SPARE_CALLS, Workload, tell};
 
 /// After these commits the victim of a recording closes the database and opens it again.
 const REOPENED: [u64; 2] = [4, 9];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, mode, folder, durability] = arguments.as_slice() else {
-        panic!("usage: victim kills|recording|faults FOLDER immediate|eventual");
+    let [_, mode, folder, how] = arguments.as_slice() else {
+        panic!("usage: victim kills|recording|faults|read|hold FOLDER immediate|eventual|mapped|read");
     };
-    let durability = match durability.as_str() {
-        "immediate" => Durability::Immediate,
-        _ => Durability::Eventual,
-    };
-    let (mode, folder) = (mode.clone(), PathBuf::from(folder));
+    let (mode, folder, how) = (mode.clone(), PathBuf::from(folder), how.clone());
     let work = std::thread::spawn(move || {
         for _ in 0..SPARE_CALLS {
             drop(File::open("/dev/null"));
         }
-        run(&mode, &folder, durability)
+        run(&mode, &folder, &how)
     });
     match work.join() {
         Ok(Ok(())) => {}
@@ -37,11 +33,14 @@ fn main() {
     }
 }
 
-fn run(mode: &str, folder: &Path, durability: Durability) -> Result<(), String> {
+fn run(mode: &str, folder: &Path, how: &str) -> Result<(), String> {
+    let durability = if how == "eventual" { Durability::Eventual } else { Durability::Immediate };
     match mode {
         "kills" => commit_for_ever(folder, Workload::wide(durability)),
         "recording" => commit_all(folder, Workload::small(durability)),
         "faults" => commit_despite_faults(folder, Workload::small(durability)),
+        "read" => read_when_told(folder, if how == "read" { ReadMode::Read } else { ReadMode::Mapped }),
+        "hold" => hold(folder),
         other => Err(format!("no mode {other}")),
     }
 }
@@ -137,4 +136,32 @@ fn go_on(workload: &Workload, store: &Store, id: CollectionId, acknowledged: &mu
         tell(&format!("{ACKNOWLEDGED}{number}"));
     }
     Ok(true)
+}
+
+/// Waits for a line on the standard input.
+fn wait() {
+    tell(READY);
+    // Its end is as good.
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+/// Opens the database, and reads everything once it is told to.
+fn read_when_told(folder: &Path, read_mode: ReadMode) -> Result<(), String> {
+    let workload = Workload::wide(Durability::Immediate);
+    let store = Store::open(folder, StoreOptions { read_mode, ..workload.options() }).map_err(say)?;
+    let number = workload.commits(&store).map_err(say)?;
+    let expected = workload.contents(number);
+    wait();
+    match workload.compare(&store, number, &expected) {
+        Ok(()) => tell(COMPLETE),
+        Err(wrong) => tell(&format!("{FAILED}{wrong}")),
+    }
+    Ok(())
+}
+
+/// Has the database open for writing until it is told to end.
+fn hold(folder: &Path) -> Result<(), String> {
+    let _store = Workload::wide(Durability::Immediate).open(folder).map_err(say)?;
+    wait();
+    Ok(())
 }

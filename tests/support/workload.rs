@@ -23,6 +23,8 @@ pub const ACKNOWLEDGED: &str = "acknowledged ";
 pub const FAILED: &str = "failed ";
 /// ... when it tells that the database broke a promise.
 pub const BROKEN: &str = "broken ";
+/// What a victim tells when it waits for a line on its standard input.
+pub const READY: &str = "ready";
 /// What a victim tells at the end of its work.
 pub const COMPLETE: &str = "complete";
 

@@ -52,7 +52,9 @@ fn every_damage_to_a_model_is_found() {
             Ok(read) => assert_eq!(read.to_bytes(), sound, "bit {bit}"),
         }
     }
-    let figures = format!("all found by the database; read alone, {refused} refused, {other} another model's id, 0 panics");
+    let figures = format!(
+        "all found by the database; read alone, {refused} refused, {other} another model's id, 0 panics"
+    );
     row.passed(&format!("{} bits", sound.len() * 8), &figures);
     let row = Row::begin(7, "a model's file cut at every length");
     for length in 0..sound.len() {

@@ -27,11 +27,15 @@ fn fail_once(references: &References, kind: &str, number: u64, error: &str, coun
     let database = folder.path().join(DATABASE);
     let inject = format!("inject={kind}:error={error}:when={number}");
     let trace = format!("trace={kind}");
-    let output = strace(&["--seccomp-bpf", "-o", "/dev/null", "-e", &trace, "-e", &inject], &victim("faults", &database, Durability::Immediate))
-        .output()
-        .unwrap();
+    let output = strace(
+        &["--seccomp-bpf", "-o", "/dev/null", "-e", &trace, "-e", &inject],
+        &victim("faults", &database, Durability::Immediate),
+    )
+    .output()
+    .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let place = format!("{error} at call {number} of {kind}: {told}\n{}", String::from_utf8_lossy(&output.stderr));
+    let place =
+        format!("{error} at call {number} of {kind}: {told}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "the process ended with {}: {place}", output.status);
     assert!(!told.contains(BROKEN), "{place}");
     assert!(told.lines().any(|line| line == COMPLETE), "{place}");
@@ -56,7 +60,9 @@ fn an_error_at_any_call_loses_nothing_and_is_told() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(((kind, number), turn)) = points.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                while let Some(((kind, number), turn)) =
+                    points.get(next.fetch_add(1, Ordering::Relaxed) as usize)
+                {
                     for shift in 0..errors {
                         let error = ERRORS[(turn + shift) % 3];
                         fail_once(&references, kind, *number, error, &counts);

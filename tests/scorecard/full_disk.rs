@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use twinbit_storage::{
-    CollectionConfig, CollectionId, Durability, Error, IdKind, InputKind, NewRecord, RecordId, Store, StoreOptions,
-    TextInput,
+    CollectionConfig, CollectionId, Durability, Error, IdKind, InputKind, NewRecord, RecordId, Store,
+    StoreOptions, TextInput,
 };
 use twinbit_tests::{Row, Scratch, scratch};
 
@@ -19,7 +19,8 @@ impl Small {
     fn mount(megabytes: u32) -> Option<Small> {
         let folder = scratch();
         let size = format!("size={megabytes}m");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
         mount.is_ok_and(|output| output.status.success()).then_some(Small { folder })
     }
 
@@ -48,12 +49,19 @@ fn config() -> CollectionConfig {
 }
 
 fn options() -> StoreOptions {
-    StoreOptions { durability: Durability::Eventual, fresh_rows: 400, segment_bytes: 100_000, ..StoreOptions::default() }
+    StoreOptions {
+        durability: Durability::Eventual,
+        fresh_rows: 400,
+        segment_bytes: 100_000,
+        ..StoreOptions::default()
+    }
 }
 
 fn text(id: u64) -> String {
     // Texts that do not compress.
-    (0..30).map(|part| format!("{:x}", (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(part * 7))).collect()
+    (0..30)
+        .map(|part| format!("{:x}", (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(part * 7)))
+        .collect()
 }
 
 /// Puts `count` records from `first` on in one commit.

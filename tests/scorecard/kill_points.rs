@@ -63,7 +63,10 @@ fn a_process_may_end_after_any_call_of_its_recovery() {
         let mut second = record(Durability::Immediate, Some(start.path()));
         calls += end_everywhere(&mut second, &references, least);
     }
-    row.passed(&format!("{calls} calls of {recoveries} recoveries"), "0 lost, 0 phantom, verify clean after each");
+    row.passed(
+        &format!("{calls} calls of {recoveries} recoveries"),
+        "0 lost, 0 phantom, verify clean after each",
+    );
 }
 
 #[test]
@@ -87,7 +90,8 @@ fn a_process_may_be_killed_in_any_call() {
                     let victim = victim("recording", &folder.path().join(DATABASE), Durability::Immediate);
                     let mut command = strace(&["-o", "/dev/null", "-e", &trace, "-e", &inject], &victim);
                     let output = command.output().unwrap();
-                    let is_killed = output.status.signal() == Some(9) || output.status.code() == Some(128 + 9);
+                    let is_killed =
+                        output.status.signal() == Some(9) || output.status.code() == Some(128 + 9);
                     killed.fetch_add(u64::from(is_killed), Ordering::Relaxed);
                     let told = last_acknowledged(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0);
                     let checked = references.check(folder.path(), told, told);

@@ -31,7 +31,8 @@ fn kill_once(folder: &Path, round: u64) -> u64 {
         .unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map_while(Result::ok);
     let enough = random.random_range(1..30);
-    let mut told: Vec<String> = lines.by_ref().filter(|line| line.starts_with(ACKNOWLEDGED)).take(enough).collect();
+    let mut told: Vec<String> =
+        lines.by_ref().filter(|line| line.starts_with(ACKNOWLEDGED)).take(enough).collect();
     assert_eq!(told.len(), enough, "round {round}: the victim ended by itself");
     std::thread::sleep(Duration::from_micros(random.random_range(0..3000)));
     victim.kill().unwrap();
@@ -49,7 +50,8 @@ fn torment(first_round: u64, rounds: u64) -> u64 {
         let acknowledged = kill_once(folder.path(), round);
         let workload = Workload::wide(durability(round));
         let store = workload.open(folder.path()).unwrap_or_else(|error| panic!("round {round}: {error}"));
-        let found = workload.check(&store, &mut known).unwrap_or_else(|wrong| panic!("round {round}: {wrong}"));
+        let found =
+            workload.check(&store, &mut known).unwrap_or_else(|wrong| panic!("round {round}: {wrong}"));
         assert!(
             found == acknowledged || found == acknowledged + 1,
             "round {round}: {found} commits are there, {acknowledged} were acknowledged"
@@ -77,6 +79,7 @@ fn killed_writers_lose_nothing_they_acknowledged() {
             });
         }
     });
-    let figures = format!("{} commits, 0 lost, 0 phantom, verify clean after each kill", commits.into_inner());
+    let figures =
+        format!("{} commits, 0 lost, 0 phantom, verify clean after each kill", commits.into_inner());
     row.passed(&format!("{kills} kills"), &figures);
 }

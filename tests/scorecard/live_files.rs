@@ -33,7 +33,8 @@ fn rows_files(folder: &Path) -> Vec<std::path::PathBuf> {
 /// Lets a process open the database, does something to its files, and lets it read everything.
 fn read_after(how: &str, folder: &Path, harm: impl Fn(&Path)) -> (ExitStatus, String) {
     let mut command = victim_as("read", folder, how);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line == READY));
     rows_files(folder).iter().for_each(|path| harm(path));

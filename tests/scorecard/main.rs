@@ -8,9 +8,12 @@
 mod damage;
 mod faults;
 mod full_disk;
+mod growth;
 mod kill_points;
 mod kills;
 mod live_files;
 mod power_loss;
 mod processes;
+mod readers;
 mod recording;
+mod versions;

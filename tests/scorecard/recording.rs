@@ -17,7 +17,17 @@ const TRACED: &str = "trace=openat,open,creat,close,dup,dup2,dup3,fcntl,lseek,wr
 
 /// Kinds of calls that change files.
 const CHANGING: [&str; 11] = [
-    "openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "link", "unlink", "mkdir", "ftruncate", "fallocate",
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "link",
+    "unlink",
+    "mkdir",
+    "ftruncate",
+    "fallocate",
 ];
 /// The name of the database in the recorded folder.
 pub(crate) const DATABASE: &str = "db";
@@ -45,13 +55,15 @@ pub(crate) fn points(mode: &str) -> Vec<(&'static str, u64)> {
     let trace = traces.path().join("trace");
     let kinds = format!("trace={}", CHANGING.join(","));
     let victim = victim(mode, &folder.path().join(DATABASE), Durability::Immediate);
-    let output = strace(&["--seccomp-bpf", "-o", &trace.to_string_lossy(), "-e", &kinds], &victim).output().unwrap();
+    let output =
+        strace(&["--seccomp-bpf", "-o", &trace.to_string_lossy(), "-e", &kinds], &victim).output().unwrap();
     assert!(output.status.success());
     let mut counts = BTreeMap::new();
     for call in read_calls(&trace) {
         *counts.entry((call.name, call.thread)).or_insert(0_u64) += 1;
     }
-    let most = |kind: &str| counts.iter().filter(|((name, _), _)| name == kind).map(|(_, count)| *count).max();
+    let most =
+        |kind: &str| counts.iter().filter(|((name, _), _)| name == kind).map(|(_, count)| *count).max();
     CHANGING
         .into_iter()
         .flat_map(|kind| {
@@ -70,8 +82,10 @@ pub(crate) fn record(durability: Durability, start: Option<&Path>) -> Recorded {
     let traces = scratch();
     let trace = traces.path().join("trace");
     let trace_name = trace.to_string_lossy();
-    let options = ["--seccomp-bpf", "-xx", "-s", "16777216", "-o", &trace_name, "-e", TRACED, "-e", "signal=none"];
-    let output = strace(&options, &victim("recording", &folder.path().join(DATABASE), durability)).output().unwrap();
+    let options =
+        ["--seccomp-bpf", "-xx", "-s", "16777216", "-o", &trace_name, "-e", TRACED, "-e", "signal=none"];
+    let output =
+        strace(&options, &victim("recording", &folder.path().join(DATABASE), durability)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let recorded = Recorded::new(&read_calls(&trace), folder.path(), start);
     assert_eq!(last_acknowledged(&told(&recorded, recorded.len())), Some(COMMITS));
@@ -120,7 +134,9 @@ impl References {
         let store = opened.map_err(|error| format!("it does not open: {error}"))?;
         let found = self.workload.commits(&store).map_err(|error| error.to_string())?;
         if found < least || found > acknowledged + 1 {
-            return Err(format!("{found} commits are there, {acknowledged} were acknowledged, {least} synced"));
+            return Err(format!(
+                "{found} commits are there, {acknowledged} were acknowledged, {least} synced"
+            ));
         }
         self.workload.check(&store, &mut (found, self.after[found as usize].clone()))
     }

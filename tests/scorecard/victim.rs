@@ -113,7 +113,12 @@ fn open(folder: &Path, workload: &Workload) -> Result<(Store, CollectionId), Err
 }
 
 /// Commits the rest; `false` when the database has to be reopened.
-fn go_on(workload: &Workload, store: &Store, id: CollectionId, acknowledged: &mut u64) -> Result<bool, String> {
+fn go_on(
+    workload: &Workload,
+    store: &Store,
+    id: CollectionId,
+    acknowledged: &mut u64,
+) -> Result<bool, String> {
     while *acknowledged < COMMITS {
         let number = *acknowledged + 1;
         if let Err(error) = workload.step(store, id, number) {

@@ -35,11 +35,24 @@ enum Node {
 /// A step of the recorded workload.
 #[derive(Clone, Debug)]
 enum Step {
-    Data { file: usize, offset: usize, bytes: Vec<u8> },
-    Length { file: usize, length: usize },
-    Names { folder: usize, entries: Vec<(String, Option<Node>)> },
+    Data {
+        file: usize,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Length {
+        file: usize,
+        length: usize,
+    },
+    Names {
+        folder: usize,
+        entries: Naming,
+    },
     /// Covers what had returned before the line on which the sync began.
-    Sync { node: Node, began: usize },
+    Sync {
+        node: Node,
+        began: usize,
+    },
     /// The victim told something.
     Told(String),
 }
@@ -56,12 +69,15 @@ struct FileState {
     pending: Vec<(usize, Change)>,
 }
 
+/// All names in a folder.
 type Entries = BTreeMap<String, Node>;
+/// Names that come to stand for something, or for nothing, in one step.
+type Naming = Vec<(String, Option<Node>)>;
 
 #[derive(Clone, Debug, Default)]
 struct FolderState {
     synced: Entries,
-    pending: Vec<(usize, Vec<(String, Option<Node>)>)>,
+    pending: Vec<(usize, Naming)>,
 }
 
 /// A recorded workload, replayed up to some step.
@@ -196,7 +212,8 @@ impl Recorded {
 
 impl FileState {
     fn sync(&mut self, began: usize) {
-        let (covered, rest) = std::mem::take(&mut self.pending).into_iter().partition(|(line, _)| *line < began);
+        let (covered, rest) =
+            std::mem::take(&mut self.pending).into_iter().partition(|(line, _)| *line < began);
         self.pending = rest;
         let covered: Vec<(usize, Change)> = covered;
         covered.iter().for_each(|(_, change)| change.apply(&mut self.synced));
@@ -283,9 +300,9 @@ impl CrashModel {
     }
 
     fn names(&mut self, folders: &[FolderState]) -> Vec<Entries> {
-        let mut all: Vec<(usize, usize, &[(String, Option<Node>)])> = Vec::new();
+        let mut all: Vec<(usize, usize, &Naming)> = Vec::new();
         for (folder, state) in folders.iter().enumerate() {
-            all.extend(state.pending.iter().map(|(line, entries)| (*line, folder, entries.as_slice())));
+            all.extend(state.pending.iter().map(|(line, entries)| (*line, folder, entries)));
         }
         all.sort_by_key(|(line, _, _)| *line);
         if self.random.random_bool(0.5) {
@@ -373,7 +390,7 @@ impl Reader<'_> {
         Some((folder, name.to_owned()))
     }
 
-    fn enter(&mut self, call: &Call, folder: usize, entries: Vec<(String, Option<Node>)>) {
+    fn enter(&mut self, call: &Call, folder: usize, entries: Naming) {
         enter(&mut self.folders[folder], &entries);
         self.push(call, Step::Names { folder, entries });
     }
@@ -573,7 +590,8 @@ mod tests {
 
     #[test]
     fn a_sync_does_not_cover_what_returned_after_it_began() {
-        let mut disk = recorded(vec![name("a", 0), data(b"xy"), Step::Sync { node: Node::File(0), began: 1 }]);
+        let mut disk =
+            recorded(vec![name("a", 0), data(b"xy"), Step::Sync { node: Node::File(0), began: 1 }]);
         disk.advance(3);
         assert!(outcomes(&disk).contains(&Some(vec![])));
     }

@@ -17,5 +17,6 @@ pub use fixtures::{Fixture, fixtures};
 pub use row::{Row, Scratch, is_long, is_strict, scratch, seconds, size};
 pub use strace::{Call, has_strace, read_calls, strace};
 pub use workload::{
-    ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, Contents, FAILED, READY, SPARE_CALLS, Workload, last_acknowledged, tell,
+    ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, Contents, FAILED, READY, SPARE_CALLS, Workload,
+    last_acknowledged, tell,
 };

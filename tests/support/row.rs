@@ -25,7 +25,9 @@ pub fn is_strict() -> bool {
 /// When the variable is no number.
 pub fn size(name: &str, short: u64, long: u64) -> u64 {
     match std::env::var(format!("TWINBIT_SCORECARD_{name}")) {
-        Ok(given) => given.parse().unwrap_or_else(|_| panic!("TWINBIT_SCORECARD_{name} is no number: {given}")),
+        Ok(given) => {
+            given.parse().unwrap_or_else(|_| panic!("TWINBIT_SCORECARD_{name} is no number: {given}"))
+        }
         Err(_) if is_long() => long,
         Err(_) => short,
     }

@@ -55,7 +55,9 @@ impl Call {
     /// # Panics
     /// When it is none.
     pub fn number(&self, index: usize) -> i64 {
-        self.text(index).parse().unwrap_or_else(|_| panic!("{} argument {index}: {}", self.name, self.text(index)))
+        self.text(index)
+            .parse()
+            .unwrap_or_else(|_| panic!("{} argument {index}: {}", self.name, self.text(index)))
     }
 
     /// The bytes of an argument that is a string, printed as `"\x00..."`.
@@ -64,8 +66,10 @@ impl Call {
     /// When it is none.
     pub fn bytes(&self, index: usize) -> Vec<u8> {
         let text = self.text(index);
-        let quoted = text.split('"').nth(1).unwrap_or_else(|| panic!("{} argument {index}: {text}", self.name));
-        let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or_else(|| panic!("no hexadecimal: {text}"));
+        let quoted =
+            text.split('"').nth(1).unwrap_or_else(|| panic!("{} argument {index}: {text}", self.name));
+        let digit =
+            |byte: u8| (byte as char).to_digit(16).unwrap_or_else(|| panic!("no hexadecimal: {text}"));
         let escape = |code: &[u8]| (digit(code[2]) * 16 + digit(code[3])) as u8;
         quoted.as_bytes().chunks_exact(4).map(escape).collect()
     }
@@ -137,7 +141,10 @@ mod tests {
         let calls = read_calls(&path);
         let found: Vec<_> = calls.iter().map(|call| (call.name.as_str(), call.result)).collect();
         assert_eq!(found, [("openat", 3), ("write", 2), ("fdatasync", 0), ("unlink", -1)]);
-        assert_eq!((calls[0].path(1), calls[1].bytes(1), calls[1].number(2)), ("/a".to_owned(), vec![0, 255], 2));
+        assert_eq!(
+            (calls[0].path(1), calls[1].bytes(1), calls[1].number(2)),
+            ("/a".to_owned(), vec![0, 255], 2)
+        );
         assert_eq!((calls[2].began, calls[2].ended, calls[2].number(0)), (1, 3, 3));
     }
 }

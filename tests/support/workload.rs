@@ -204,6 +204,16 @@ impl Workload {
     /// Compares everything a database holds with the reference after its last commit, which `known`
     /// has for some commit before; runs the full check. Returns the last commit or what is wrong.
     pub fn check(&self, store: &Store, known: &mut (u64, Contents)) -> Result<u64, String> {
+        let found = self.follow(store, known)?;
+        let problems = store.verify().map_err(|error| error.to_string())?.problems;
+        match problems.is_empty() {
+            true => Ok(found),
+            false => Err(format!("after commit {found} verify finds {problems:?}")),
+        }
+    }
+
+    /// [`check`](Self::check) without the full check.
+    pub fn follow(&self, store: &Store, known: &mut (u64, Contents)) -> Result<u64, String> {
         let say = |error: Error| error.to_string();
         let found = self.commits(store).map_err(say)?;
         if found < known.0 {
@@ -212,10 +222,6 @@ impl Workload {
         (known.0 + 1..=found).for_each(|number| self.replay(&mut known.1, number));
         known.0 = found;
         self.compare(store, found, &known.1)?;
-        let problems = store.verify().map_err(say)?.problems;
-        if !problems.is_empty() {
-            return Err(format!("after commit {found} verify finds {problems:?}"));
-        }
         Ok(found)
     }
 

@@ -8,7 +8,9 @@
 mod damage;
 mod faults;
 mod full_disk;
+mod fuzz;
 mod growth;
+mod hostile;
 mod kill_points;
 mod kills;
 mod live_files;

@@ -5,9 +5,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use twinbit::{
+    Array, ArraySource, CodeBits, Database, DecodeLimits, Filter, IdKind, ImageEncoding, PairsSource,
+    Picture, Schema, TextEncoding, WebDatasetSource,
+};
+use twinbit_hashing::HashModel;
 use twinbit_storage::{CollectionId, Durability, Error, ReadMode, Store, StoreOptions};
 use twinbit_tests::{ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, FAILED, READY, SPARE_CALLS, Workload, tell};
 
@@ -17,7 +22,9 @@ const REOPENED: [u64; 2] = [4, 9];
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, mode, folder, how] = arguments.as_slice() else {
-        panic!("usage: victim kills|recording|faults|read|hold FOLDER immediate|eventual|mapped|read");
+        panic!(
+            "usage: victim kills|recording|faults|read|hold|hostile FOLDER immediate|eventual|mapped|read|FILE"
+        );
     };
     let (mode, folder, how) = (mode.clone(), PathBuf::from(folder), how.clone());
     let work = std::thread::spawn(move || {
@@ -41,6 +48,7 @@ fn run(mode: &str, folder: &Path, how: &str) -> Result<(), String> {
         "faults" => commit_despite_faults(folder, Workload::small(durability)),
         "read" => read_when_told(folder, if how == "read" { ReadMode::Read } else { ReadMode::Mapped }),
         "hold" => hold(folder),
+        "hostile" => read_hostile(folder, how),
         other => Err(format!("no mode {other}")),
     }
 }
@@ -168,5 +176,46 @@ fn read_when_told(folder: &Path, read_mode: ReadMode) -> Result<(), String> {
 fn hold(folder: &Path) -> Result<(), String> {
     let _store = Workload::wide(Durability::Immediate).open(folder).map_err(say)?;
     wait();
+    Ok(())
+}
+
+/// Reads a file as what its ending says; tells an error, or that there was none.
+fn read_hostile(folder: &Path, name: &str) -> Result<(), String> {
+    let path = folder.join(name);
+    let outcome = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("png") => fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| {
+            Picture::decode(&bytes, &DecodeLimits::default()).map(|_| ()).map_err(|error| error.to_string())
+        }),
+        Some("safetensors") => fs::read(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| HashModel::from_bytes(&bytes).map(|_| ()).map_err(|error| error.to_string())),
+        Some("filter") => fs::read_to_string(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| Filter::parse(&text).map(|_| ()).map_err(|error| error.to_string())),
+        _ => ingest(folder, &path).map_err(|error| error.to_string()),
+    };
+    match outcome {
+        Ok(()) => tell(COMPLETE),
+        Err(error) => tell(&format!("{FAILED}{error}")),
+    }
+    Ok(())
+}
+
+fn ingest(folder: &Path, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let builder = Database::builder().durability(Durability::Eventual).threads(2);
+    let database = builder.open(folder.join("db"))?;
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let schema = Schema::new(CodeBits::B16).text_encoder(TextEncoding::Ngram);
+    let schema = match ending {
+        Some("npy") => schema.image_features(2),
+        _ => schema.ids(IdKind::Str).image_encoder(ImageEncoding::EfficientNetLite0),
+    };
+    let collection = database.create_collection("things", schema)?;
+    let report = match ending {
+        Some("npy") => collection.ingest(ArraySource::new().image(Array::open(path)?)).run()?,
+        Some("tar") => collection.ingest(WebDatasetSource::new([path])).run()?,
+        _ => collection.ingest(PairsSource::new(path)).run()?,
+    };
+    tell(&format!("{} records", report.ingested));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod data;
 mod disk;
 mod files;
 mod fixtures;
+mod mutate;
 mod row;
 mod strace;
 mod workload;
@@ -14,7 +15,8 @@ pub use data::data_set;
 pub use disk::{CrashModel, Recorded};
 pub use files::{npy, npy_f32, picture, shard};
 pub use fixtures::{Fixture, fixtures};
-pub use row::{Row, Scratch, is_long, is_strict, scratch, seconds, size};
+pub use mutate::{Random, fuzz};
+pub use row::{Row, Scratch, fuzz_time, is_long, is_strict, scratch, seconds, size};
 pub use strace::{Call, has_strace, read_calls, strace};
 pub use workload::{
     ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, Contents, FAILED, READY, SPARE_CALLS, Workload,

@@ -38,6 +38,11 @@ pub fn seconds(name: &str, short: u64, long: u64) -> Duration {
     Duration::from_secs(size(name, short, long))
 }
 
+/// How long each target is fuzzed: 2 seconds, 30 where nothing may be skipped, hours in a long run.
+pub fn fuzz_time() -> Duration {
+    seconds("FUZZ", if is_strict() { 30 } else { 2 }, 2 * 60 * 60)
+}
+
 /// A new folder in memory where the system has such a place, otherwise among the temporary files.
 /// For rows whose claim does not depend on a real disk.
 ///

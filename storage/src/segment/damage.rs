@@ -10,12 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::tests::{MODES, Open, small_files};
 use crate::ReadMode;
 use crate::error::Error;
-
-#[path = "../../../tests/support/row.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the file serves all packages")]
-mod row;
-
-use row::{Row, scratch, size};
+use crate::scorecard::row::{Row, scratch, size};
 
 /// How damage came to light.
 #[derive(Debug, Default)]

@@ -93,4 +93,6 @@ impl Segment {
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

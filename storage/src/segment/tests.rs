@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use half::f16;

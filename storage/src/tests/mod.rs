@@ -3,6 +3,7 @@
 mod checkpoint;
 mod compaction;
 mod concurrency;
+mod fuzz;
 mod indexes;
 mod install;
 mod maintenance;

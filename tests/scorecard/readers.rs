@@ -1,9 +1,9 @@
-//! Row 9: readers beside a writer that ingests, deletes and installs models.
+//! Row 9: readers beside a writer that ingests, deletes, compacts and installs models.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -102,7 +102,7 @@ fn check_answers(snapshot: &Snapshot, entries: &[Entry], models: &[Model], rando
 
 #[test]
 fn every_answer_is_that_of_its_snapshot() {
-    let row = Row::begin(9, "readers beside ingest, delete, model install");
+    let row = Row::begin(9, "readers beside ingest, delete, compaction, model install");
     let duration = seconds("READERS", if is_strict() { 60 } else { 10 }, 2 * 60 * 60);
     let folder = scratch();
     let database =
@@ -118,7 +118,7 @@ fn every_answer_is_that_of_its_snapshot() {
     let models = models(&collection);
     let (end, failed) = (Instant::now() + duration, AtomicBool::new(false));
     let goes_on = || Instant::now() < end && !failed.load(Ordering::Relaxed);
-    let (commits, installs, answers) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let [commits, installs, compactions, answers] = [const { AtomicU64::new(0) }; 4];
     let held = Mutex::new(None);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -138,7 +138,15 @@ fn every_answer_is_that_of_its_snapshot() {
             while goes_on() {
                 let turn = installs.fetch_add(1, Ordering::Relaxed) as usize;
                 collection.install(&models[turn % 2]).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        scope.spawn(|| {
+            let _stop = StopOnPanic(&failed);
+            while goes_on() {
+                collection.compact().unwrap();
+                compactions.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(120));
             }
         });
         for reader in 0..2 {
@@ -166,9 +174,10 @@ fn every_answer_is_that_of_its_snapshot() {
         }
     });
     assert_eq!(database.verify().unwrap().problems, []);
-    let [commits, installs, answers] = [commits, installs, answers].map(AtomicU64::into_inner);
+    let counts = [commits, installs, compactions, answers].map(AtomicU64::into_inner);
+    let [commits, installs, compactions, answers] = counts;
     let figures = format!(
-        "{answers} answers equal brute force at their snapshot, beside {commits} commits, {installs} installs"
+        "{answers} answers equal brute force at their snapshot, beside {commits} commits, {installs} installs, {compactions} compactions"
     );
     row.passed(&format!("{} s", duration.as_secs()), &figures);
 }

@@ -63,6 +63,8 @@ pub struct Workload {
     pub install: u64,
     /// Fresh rows are written out before the commit.
     pub flush: u64,
+    /// The collection is compacted before the commit.
+    pub compact: u64,
     /// Durability of the commits.
     pub durability: Durability,
 }
@@ -70,12 +72,12 @@ pub struct Workload {
 impl Workload {
     /// For many kills: hundreds of records.
     pub fn wide(durability: Durability) -> Self {
-        Workload { ids: 300, large: 9, changes: 90, install: 25, flush: 14, durability }
+        Workload { ids: 300, large: 9, changes: 90, install: 25, flush: 14, compact: 33, durability }
     }
 
     /// For recording every call: a few records, everything happens within a few commits.
     pub fn small(durability: Durability) -> Self {
-        Workload { ids: 30, large: 5, changes: 24, install: 6, flush: 7, durability }
+        Workload { ids: 30, large: 5, changes: 24, install: 6, flush: 7, compact: 8, durability }
     }
 
     /// Opens the database with small limits, so that segments come soon.
@@ -142,6 +144,9 @@ impl Workload {
         }
         if number.is_multiple_of(self.flush) {
             store.flush(id)?;
+        }
+        if number.is_multiple_of(self.compact) {
+            store.compact(id, &mut |_, _| ControlFlow::Continue(()))?;
         }
         let mut writer = store.writer(id)?;
         let model = writer.model();

@@ -7,6 +7,7 @@
 
 mod damage;
 mod faults;
+mod file_system;
 mod full_disk;
 mod fuzz;
 mod growth;

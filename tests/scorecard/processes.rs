@@ -48,7 +48,7 @@ fn a_reader_in_another_process_sees_whole_commits_in_their_order() {
     let workload = Workload::wide(Durability::Eventual);
     workload.collection(&workload.open(folder.path()).unwrap()).unwrap();
     let mut writer =
-        victim("kills", folder.path(), Durability::Eventual).stdout(Stdio::null()).spawn().unwrap();
+        victim("paced", folder.path(), Durability::Eventual).stdout(Stdio::null()).spawn().unwrap();
     let reader = Store::open_read_only(folder.path(), StoreOptions::default()).unwrap();
     let mut known = (0, workload.contents(0));
     let mut versions = 0;

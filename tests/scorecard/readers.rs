@@ -18,8 +18,9 @@ const GROUP: u64 = 5;
 const GROUPS: u64 = 60;
 const WIDTH: usize = 4;
 
+/// Numbers that float16 holds exactly, as the database rounds to it.
 fn features(random: &mut ChaCha8Rng) -> Vec<f32> {
-    (0..WIDTH).map(|_| random.random_range(-1.0..1.0)).collect()
+    (0..WIDTH).map(|_| random.random_range(-64..=64) as f32 / 64.0).collect()
 }
 
 fn write_group(collection: &Collection, group: u64, generation: u64, random: &mut ChaCha8Rng) {

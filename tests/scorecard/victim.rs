@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use twinbit::{
     Array, ArraySource, CodeBits, Database, DecodeLimits, Filter, IdKind, ImageEncoding, PairsSource,
@@ -23,7 +24,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, mode, folder, how] = arguments.as_slice() else {
         panic!(
-            "usage: victim kills|recording|faults|read|hold|hostile FOLDER immediate|eventual|mapped|read|FILE"
+            "usage: victim kills|paced|recording|faults|read|hold|hostile FOLDER immediate|eventual|mapped|read|FILE"
         );
     };
     let (mode, folder, how) = (mode.clone(), PathBuf::from(folder), how.clone());
@@ -43,7 +44,8 @@ fn main() {
 fn run(mode: &str, folder: &Path, how: &str) -> Result<(), String> {
     let durability = if how == "eventual" { Durability::Eventual } else { Durability::Immediate };
     match mode {
-        "kills" => commit_for_ever(folder, Workload::wide(durability)),
+        "kills" => commit_for_ever(folder, Workload::wide(durability), Duration::ZERO),
+        "paced" => commit_for_ever(folder, Workload::wide(durability), Duration::from_millis(4)),
         "recording" => commit_all(folder, Workload::small(durability)),
         "faults" => commit_despite_faults(folder, Workload::small(durability)),
         "read" => read_when_told(folder, if how == "read" { ReadMode::Read } else { ReadMode::Mapped }),
@@ -57,13 +59,14 @@ fn say(error: Error) -> String {
     error.to_string()
 }
 
-/// Commits until the process is killed.
-fn commit_for_ever(folder: &Path, workload: Workload) -> Result<(), String> {
+/// Commits until the process is killed, with a pause after each.
+fn commit_for_ever(folder: &Path, workload: Workload, pause: Duration) -> Result<(), String> {
     let store = workload.open(folder).map_err(say)?;
     let id = workload.collection(&store).map_err(say)?;
     for number in workload.commits(&store).map_err(say)? + 1.. {
         workload.step(&store, id, number).map_err(say)?;
         tell(&format!("{ACKNOWLEDGED}{number}"));
+        std::thread::sleep(pause);
     }
     Ok(())
 }

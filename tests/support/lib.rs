@@ -4,6 +4,7 @@
 
 mod data;
 mod disk;
+mod faulty;
 mod files;
 mod fixtures;
 mod mutate;
@@ -13,6 +14,7 @@ mod workload;
 
 pub use data::data_set;
 pub use disk::{CrashModel, Recorded};
+pub use faulty::{FaultyFileSystem, ForgetfulFileSystem};
 pub use files::{npy, npy_f32, picture, shard};
 pub use fixtures::{Fixture, fixtures};
 pub use mutate::{Random, fuzz};

@@ -157,7 +157,7 @@ fn a_cut_log_of_the_catalog_leaves_an_earlier_commit_or_an_error() {
     let (mut cuts, mut outcomes) = (0, Outcomes::default());
     for name in left.catalog_files().iter().filter(|name| name.ends_with(".log")) {
         let sound = fs::read(left.folder.path().join("catalog").join(name)).unwrap();
-        let stride = size("LOG_STRIDE", (sound.len() as u64 / 150).max(1), 1) as usize;
+        let stride = size("LOG_STRIDE", (sound.len() as u64 / 80).max(1), 1) as usize;
         for length in (0..=sound.len()).rev().step_by(stride) {
             left.open_with(name, &sound[..length], &format!("cut to {length}"), &mut outcomes);
             cuts += 1;

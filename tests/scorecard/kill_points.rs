@@ -76,7 +76,7 @@ fn a_process_may_be_killed_in_any_call() {
         return row.skipped("no strace");
     }
     let references = References::new(Durability::Immediate);
-    let stride = size("KILL_STRIDE", 5, 1) as usize;
+    let stride = size("KILL_STRIDE", 9, 1) as usize;
     let all = points("recording");
     let points: Vec<_> = all.iter().step_by(stride).collect();
     let (next, killed) = (AtomicUsize::new(0), AtomicU64::new(0));

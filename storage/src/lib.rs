@@ -120,6 +120,8 @@ mod versions;
 mod view;
 
 #[cfg(test)]
+mod scorecard;
+#[cfg(test)]
 mod tests;
 
 pub use checkpoint::Copied;

@@ -415,21 +415,24 @@ pub(crate) fn beside_the_writer<T>(layout: &Layout, open: impl Fn() -> Result<T,
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let once = || -> Result<T, Error> {
-            // Between reading the manifest and the logs the writer may write a log's commits out
-            // and remove it: they would be missing while later ones are there.
-            let before = Catalog::manifest(&layout.catalog)?;
-            let opened = open()?;
-            if Catalog::manifest(&layout.catalog)? != before {
+        let before = Catalog::manifest(&layout.catalog).ok();
+        let opened = open();
+        // Between reading the manifest and the logs the writer may write a log's commits out and
+        // remove it: they would be missing while later ones are there. Or it removed a table that was
+        // named to RocksDB, which calls that corruption.
+        let moved = Catalog::manifest(&layout.catalog).ok() != before;
+        match opened {
+            Ok(opened) if !moved => return Ok(opened),
+            Err(error) if !moved && !may_have_moved_on(&error) => {
+                return Err(missing_is_damage(layout, error));
+            }
+            _ if attempt < READ_ATTEMPTS => {
+                std::thread::sleep(std::time::Duration::from_millis(1 << attempt.min(7)));
+            }
+            // Faster than it can be read: no damage, whatever was missing.
+            _ if moved => {
                 let source = "the writer replaced files of the catalog meanwhile, try again".into();
                 return Err(Error::Catalog { operation: "open", source });
-            }
-            Ok(opened)
-        };
-        match once() {
-            // The writer replaced a file, of ours or of the catalog, after it was named to us.
-            Err(error) if attempt < READ_ATTEMPTS && may_have_moved_on(&error) => {
-                std::thread::sleep(std::time::Duration::from_millis(1 << attempt.min(7)));
             }
             other => return other.map_err(|error| missing_is_damage(layout, error)),
         }

@@ -4,6 +4,7 @@ mod bulk;
 mod checkpoint;
 mod compaction;
 mod concurrency;
+mod fuzz;
 mod indexes;
 mod install;
 mod maintenance;

@@ -26,13 +26,16 @@ pub struct Database {
     inner: Arc<Inner>,
 }
 
+/// A schema beside the declared fields that it was parsed from.
+type ParsedSchema = (Vec<FieldSpec>, Arc<Schema>);
+
 struct Inner {
     path: PathBuf,
     store: Store,
     /// Scans, encoding and training share these threads.
     pool: rayon::ThreadPool,
     /// Parsed schemas by collection, each beside the fields that it was parsed from.
-    schemas: Mutex<BTreeMap<u32, (Vec<FieldSpec>, Arc<Schema>)>>,
+    schemas: Mutex<BTreeMap<u32, ParsedSchema>>,
     /// The models in use, read and checked once.
     models: Mutex<BTreeMap<ModelId, Model>>,
 }

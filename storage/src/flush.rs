@@ -69,7 +69,8 @@ pub(crate) fn flush(store: &Inner, id: CollectionId) -> Result<(), Error> {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        columns.write(batch, &state.pin, id, new_from)?;
+        // Chunks may hold values of higher ordinals, of rows that a merge has left out.
+        columns.write(batch, &state.pin, id, u64::MAX)?;
         let end = end.unwrap_or_default();
         batch.delete_range(Family::Fresh, &first, &end);
         batch.delete_range(Family::FreshFields, &first, &end);

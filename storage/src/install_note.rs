@@ -20,7 +20,7 @@ use crate::store::Inner;
 pub(crate) struct EncodedFile {
     pub(crate) path: PathBuf,
     length: u64,
-    segment: u32,
+    pub(crate) segment: u32,
 }
 
 /// The install that is under way or was interrupted.

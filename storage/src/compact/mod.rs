@@ -19,6 +19,7 @@ use crate::dead::{Dead, put_dead};
 use crate::error::Error;
 use crate::flush;
 use crate::id::CollectionId;
+use crate::install_note;
 use crate::keys;
 use crate::part::{PartData, Source};
 use crate::segment::{Merge, Segment, Step};
@@ -182,8 +183,12 @@ fn switch(
     dropped: &Dead,
 ) -> Result<RangeInclusive<u64>, Error> {
     let mut forgotten = 0..=0;
+    // What an interrupted install has made for the old segments serves nobody any more.
+    let mut encoded = Vec::new();
     store.commit(true, |state, batch, _| {
         let mut next = state.collection(id)?.as_ref().clone();
+        encoded = install_note::files(&store.layout, &state.pin, &next)?;
+        encoded.retain(|file| old.iter().any(|segment| segment.rows.number() == file.segment));
         let place = place_of(&next, old).ok_or(Error::Canceled)?;
         // Ordinals between segments have no rows, so what is noted of them goes too.
         let neighbor = |index: Option<usize>| index.and_then(|index| next.parts.get(index)?.segment());
@@ -209,6 +214,7 @@ fn switch(
         Ok(vec![(id, Some(next))])
     })?;
     old.iter().for_each(Segment::retire);
+    install_note::remove_files(&store.layout, &encoded);
     Ok(forgotten)
 }
 

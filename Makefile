@@ -11,13 +11,26 @@ ifneq ($(wildcard ../shared/data/README.md),)
 export TWINBIT_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check setup format bench bench-storage install
+# Where a run of the scorecard leaves its results.
+SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
+
+.PHONY: demo test check setup format bench bench-storage install scorecard scorecard-long
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
 
 test: setup
 	$(CARGO) test $(FLAGS) --workspace
+
+# The rows of docs/reliability.md: the sizes of an ordinary test run, or the long ones (hours).
+scorecard: setup
+	@rm -rf $(SCORECARD) && mkdir -p $(SCORECARD)
+	-TWINBIT_SCORECARD_OUT=$(abspath $(SCORECARD)) $(CARGO) test $(FLAGS) --workspace --test scorecard
+	-TWINBIT_SCORECARD_OUT=$(abspath $(SCORECARD)) $(CARGO) test $(FLAGS) --workspace --lib -- damage:: fuzz::
+	@$(CARGO) run -q $(FLAGS) --bin scorecard -- $(SCORECARD)
+
+scorecard-long: export TWINBIT_SCORECARD := long
+scorecard-long: scorecard
 
 check: setup
 	$(CARGO) fmt --all --check

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use twinbit::{
-    Against, CodeBits, Collection, Database, Device, Error, Field, IdKind, ImageEncoding, Input, Modality,
-    Record, Schema, TextEncoding, Value,
+    Against, CodeBits, Collection, Compaction, Database, Device, Error, Field, IdKind, ImageEncoding, Input,
+    Modality, Record, Schema, TextEncoding, Value,
 };
 
 fn schema() -> Schema {
@@ -44,6 +44,42 @@ fn one_writer_at_a_time_and_nothing_is_seen_before_its_commit() {
     let version = writer.commit().unwrap();
     let snapshot = collection.snapshot().unwrap();
     assert_eq!((snapshot.len(), snapshot.version()), (1, version));
+}
+
+#[test]
+fn compaction_changes_no_answer_and_waits_for_no_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_hand = Compaction { background: false, ..Compaction::default() };
+    let database = Database::builder().threads(2).compaction(by_hand).open(folder.path()).unwrap();
+    let collection = database.create_collection("rows", schema()).unwrap();
+    for round in 0..4_u16 {
+        let mut writer = collection.writer().unwrap();
+        writer.extend((0..300).map(|i| record(format!("r{}", round * 200 + i), round * 200 + i))).unwrap();
+        writer.delete_where(twinbit::field("n").eq(i64::from(round) * 7)).unwrap();
+        writer.commit().unwrap();
+    }
+    let old = collection.snapshot().unwrap();
+    let find = |snapshot: &twinbit::Snapshot| -> Vec<_> {
+        let query = snapshot.query(Modality::Image, Input::code([0, 77])).limit(50);
+        query.run().unwrap().into_iter().map(|hit| (hit.id().clone(), hit.distance())).collect()
+    };
+    let before = find(&old);
+    let mut told = 0;
+    let compacted = collection
+        .compact_with(|done, all| {
+            told += 1;
+            assert!(done <= all);
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert!(told > 0 && compacted.segments_after == 1);
+    assert_eq!(find(&old), before);
+    assert_eq!(find(&collection.snapshot().unwrap()), before);
+    assert_eq!(collection.stats().unwrap().deleted, 0);
+    assert_eq!(collection.compact().unwrap().rows_dropped, 0);
+    let canceled = collection.compact_with(|_, _| std::ops::ControlFlow::Break(()));
+    assert!(matches!(canceled, Err(Error::Canceled)));
+    assert!(database.verify().unwrap().problems.is_empty());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use twinbit_kernels::CodeBits;
 use twinbit_storage::format::{
     CATALOG_FOLDER, CODES_MAGIC, COLUMN_BYTES, END_MAGIC, FOOTER_BYTES, FORMAT_VERSION, HEADER_BYTES,
     LOCK_FILE, MAX_COLUMNS, MAX_FIELD_BYTES, MAX_FIELDS, MAX_ID_BYTES, MAX_NAME_BYTES, MAX_SEGMENT_ROWS,
-    MODELS_FOLDER, ORDINALS_PER_COLUMN_CHUNK, ORDINALS_PER_DEAD_CHUNK, PAGE, ROWS_MAGIC, SEGMENTS_FOLDER,
-    TEXTS_PER_BLOCK,
+    MAX_SKETCH_TEXT, MODELS_FOLDER, ORDINALS_PER_COLUMN_CHUNK, ORDINALS_PER_DEAD_CHUNK, PAGE, ROWS_MAGIC,
+    SEGMENTS_FOLDER, SKETCH_REGISTERS, TEXTS_PER_BLOCK,
 };
 use twinbit_storage::{CollectionConfig, Error, IdKind, InputKind, NewRecord, Store, StoreOptions};
 
@@ -170,6 +170,8 @@ fn the_document_and_the_constants_agree() {
         format!("{MAX_ID_BYTES} bytes"),
         format!("{MAX_NAME_BYTES} bytes"),
         format!("{MAX_FIELD_BYTES} bytes"),
+        format!("{SKETCH_REGISTERS} registers"),
+        format!("{MAX_SKETCH_TEXT} bytes of whole characters"),
         format!("{MAX_FIELDS} fields"),
         format!("`{LOCK_FILE}`"),
         format!("`{CATALOG_FOLDER}/`"),

@@ -155,6 +155,31 @@ impl Collection {
         Ok(self.database.store().add_field(self.id, field.spec(name))?)
     }
 
+    /// Makes an index of a field from the records that are there. Filters answer the same with and
+    /// without; a field that is indexed already stays so. After an error or a crash it is not.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`].
+    ///
+    /// # Blocking
+    /// As [`install`](Self::install); writes wait until the index is complete, searches do not.
+    pub fn add_index(&self, name: &str) -> Result<()> {
+        let (field, _) = self.shared_schema(&self.view()?)?.resolve(name)?;
+        Ok(self.database.store().add_index(self.id, field)?)
+    }
+
+    /// Removes the index of a field, and leaves its values.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`]; the index of the built-in field `of` stays.
+    ///
+    /// # Blocking
+    /// As [`install`](Self::install).
+    pub fn remove_index(&self, name: &str) -> Result<()> {
+        let (field, _) = self.shared_schema(&self.view()?)?.resolve(name)?;
+        Ok(self.database.store().remove_index(self.id, field)?)
+    }
+
     /// Trains a pair of hash networks for this collection.
     pub fn trainer(&self) -> Trainer<'_> {
         Trainer::new(self)

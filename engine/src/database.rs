@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use twinbit_hashing::ImageEncoder;
-use twinbit_storage::{CollectionConfig, CollectionId, CollectionInfo, CollectionView, Store, StoreOptions};
+use twinbit_storage::{
+    CollectionConfig, CollectionId, CollectionInfo, CollectionView, FieldSpec, Store, StoreOptions,
+};
 
 use crate::collection::Collection;
 use crate::database_snapshot::DatabaseSnapshot;
 use crate::options::Builder;
-use crate::{Copied, Error, ImageEncoding, ImageKind, Model, ModelId, Result, Schema, VerifyReport};
+use crate::{
+    Copied, Error, ImageEncoding, ImageKind, Model, ModelId, RepairReport, Result, Schema, VerifyReport,
+};
 
 /// An open database. Clones share it; dropping the last one closes it.
 ///
@@ -22,13 +26,16 @@ pub struct Database {
     inner: Arc<Inner>,
 }
 
+/// A schema beside the declared fields that it was parsed from.
+type ParsedSchema = (Vec<FieldSpec>, Arc<Schema>);
+
 struct Inner {
     path: PathBuf,
     store: Store,
     /// Scans, encoding and training share these threads.
     pool: rayon::ThreadPool,
-    /// Parsed schemas by collection; a collection's schema changes only by adding fields.
-    schemas: Mutex<BTreeMap<u32, Arc<Schema>>>,
+    /// Parsed schemas by collection, each beside the fields that it was parsed from.
+    schemas: Mutex<BTreeMap<u32, ParsedSchema>>,
     /// The models in use, read and checked once.
     models: Mutex<BTreeMap<ModelId, Model>>,
 }
@@ -210,6 +217,19 @@ impl Database {
         Ok(self.store().verify()?)
     }
 
+    /// Makes anew what follows from other data (indexes, statistics of fields) and removes files that
+    /// belong to nothing. Records are never touched: what [`verify`](Self::verify) still reports
+    /// afterwards only a backup brings back.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`]; when the commits fail.
+    ///
+    /// # Blocking
+    /// Waits until open writers are over.
+    pub fn repair(&self) -> Result<RepairReport> {
+        Ok(self.store().repair()?)
+    }
+
     /// Makes a database opened read-only see what the writing process has committed meanwhile; does
     /// nothing in the writing process.
     ///
@@ -239,13 +259,14 @@ impl Database {
     /// The schema of a collection, parsed once.
     pub(crate) fn schema(&self, id: CollectionId, info: &CollectionInfo) -> Result<Arc<Schema>> {
         let mut schemas = lock(&self.inner.schemas);
-        if let Some(schema) = schemas.get(&id.0)
-            && schema.fields().len() == info.config.fields.len()
+        // Fields are added, and gain and lose indexes.
+        if let Some((fields, schema)) = schemas.get(&id.0)
+            && *fields == info.config.fields
         {
             return Ok(Arc::clone(schema));
         }
         let schema = Arc::new(Schema::from_config(&info.config)?);
-        schemas.insert(id.0, Arc::clone(&schema));
+        schemas.insert(id.0, (info.config.fields.clone(), Arc::clone(&schema)));
         Ok(schema)
     }
 

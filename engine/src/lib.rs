@@ -124,8 +124,8 @@ pub use twinbit_hashing::{
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 pub use twinbit_storage::{
-    Compacted, Compaction, Copied, Durability, FieldType, IdKind, Problem, ReadMode, RecordId, Value,
-    VerifyReport,
+    Compacted, Compaction, Copied, Durability, FieldType, IdKind, Problem, ReadMode, RecordId, RepairReport,
+    Value, VerifyReport,
 };
 pub use value::format_timestamp;
 pub use writer::Writer;

@@ -12,8 +12,10 @@ use rocksdb::{
     LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
+use crate::damage;
 use crate::dead;
 use crate::error::Error;
+use crate::format::CATALOG_MAGIC;
 use crate::id::CollectionId;
 use crate::keys;
 
@@ -68,8 +70,11 @@ impl Family {
 /// Bytes of a write buffer; with seven families the sum is bounded by [`ALL_WRITE_BUFFERS`].
 const WRITE_BUFFER: usize = 16 << 20;
 const ALL_WRITE_BUFFERS: usize = 64 << 20;
-/// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open.
-const ALL_LOGS: u64 = 64 << 20;
+/// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open
+/// and what the disk holds of rows that are gone again.
+const ALL_LOGS: u64 = 32 << 20;
+/// Bytes read ahead while every table is checked.
+const CHECK_READAHEAD: usize = 1 << 20;
 
 /// Entries from which on a batch profits from its order.
 const SORTED_BATCH: usize = 64;
@@ -106,6 +111,93 @@ impl Catalog {
         let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(&cache), false)
             .map_err(|e| wrap(path, "open", e))?;
         Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
+    }
+
+    /// The format version of the catalog in a folder, read without changing anything there. `None`
+    /// when there is none yet.
+    pub(crate) fn format_version(path: &Path) -> Result<Option<u32>, Error> {
+        if !path.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        // A newer version may have families that this one does not know; `meta` is among any.
+        let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Family::Meta.name()];
+        let db = DB::open_cf_for_read_only(&database_options(), path, families, false)
+            .map_err(|e| wrap(path, "open", e))?;
+        let Some(meta) = db.cf_handle(Family::Meta.name()) else { return Ok(None) };
+        let value = db.get_cf(&meta, keys::format()).map_err(|e| wrap(path, "read", e))?;
+        Ok(value.and_then(|value| format_version(&value)))
+    }
+
+    /// Opens the catalog a second time for reading each of its files, with nothing in memory that
+    /// would hide what is on disk now. Also returns damage of a log, beside which the rest can be read.
+    ///
+    /// Opening checks the manifest, every record of the logs but one that is torn at the end, and of
+    /// each table the footer, the properties and the index.
+    pub(crate) fn open_for_check(path: &Path) -> Result<(Self, Option<Error>), Error> {
+        let open = |mode| -> Result<Self, Error> {
+            let mut options = database_options();
+            options.set_max_open_files(-1);
+            options.set_wal_recovery_mode(mode);
+            let descriptors = Family::ALL.into_iter().map(|family| {
+                let mut table = BlockBasedOptions::default();
+                table.disable_cache();
+                let mut options = family_options(family, &table);
+                options.set_max_sequential_skip_in_iterations(u64::MAX);
+                ColumnFamilyDescriptor::new(family.name(), options)
+            });
+            let db = DB::open_cf_descriptors_read_only(&options, path, descriptors, false)
+                .map_err(|e| wrap(path, "open", e))?;
+            Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
+        };
+        match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
+            Ok(catalog) => Ok((catalog, None)),
+            // When leaving out damaged records of logs helps, those are the damage.
+            Err(error) if error.is_corruption() => match open(DBRecoveryMode::SkipAnyCorruptedRecord) {
+                Ok(catalog) => Ok((catalog, Some(damage::of_log(path, error)))),
+                Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads every data block of every table, those whose entries are all deleted or replaced
+    /// included, and tells of each damaged table. Returns how many tables there are, and their bytes.
+    pub(crate) fn read_tables(&self, damaged: &mut dyn FnMut(Error)) -> Result<(u64, u64), Error> {
+        let files = self.db.live_files().map_err(|e| wrap(&self.path, "list its files", e))?;
+        for family in Family::ALL {
+            let Err(first) = self.read_range(family, &[], None) else { continue };
+            if !first.is_corruption() {
+                return Err(first);
+            }
+            damaged(first);
+            // The way through a family ends at the first damage: look at each table's keys alone.
+            for file in files.iter().filter(|file| file.column_family_name == family.name()) {
+                let (Some(start), Some(end)) = (&file.start_key, &file.end_key) else { continue };
+                match self.read_range(family, start, Some(end)) {
+                    Err(error) if error.is_corruption() => damaged(error),
+                    other => other?,
+                }
+            }
+        }
+        Ok((files.len() as u64, files.iter().map(|file| file.size as u64).sum()))
+    }
+
+    /// Steps over every version of the keys from `first` to `last`, both included.
+    fn read_range(&self, family: Family, first: &[u8], last: Option<&Vec<u8>>) -> Result<(), Error> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        #[expect(deprecated, reason = "deprecated for its cost; here what was deleted is to be read, too")]
+        options.set_ignore_range_deletions(true);
+        options.set_readahead_size(CHECK_READAHEAD);
+        if let Some(last) = last {
+            options.set_iterate_upper_bound([last.as_slice(), &[0]].concat());
+        }
+        let mut iterator = self.db.raw_iterator_cf_opt(&self.handle(family)?, options);
+        iterator.seek(first);
+        while iterator.valid() {
+            iterator.next();
+        }
+        iterator.status().map_err(|e| wrap(&self.path, "read", e))
     }
 
     /// Which manifest is current, and its length: they change whenever the writer replaces files.
@@ -201,6 +293,11 @@ impl Drop for Catalog {
     }
 }
 
+/// The version in the value of the format key; `None` when the value is another one.
+pub(crate) fn format_version(value: &[u8]) -> Option<u32> {
+    value.strip_prefix(&CATALOG_MAGIC).and_then(|rest| rest.try_into().ok()).map(u32::from_le_bytes)
+}
+
 fn database_options() -> Options {
     let mut options = Options::default();
     // After power is lost, the end of a log that was never synced may be torn: opening goes back to
@@ -232,31 +329,44 @@ fn block_cache(bytes: usize) -> Cache {
 fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     Family::ALL
         .into_iter()
-        .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, cache)))
+        .map(|family| {
+            let mut table = BlockBasedOptions::default();
+            table.set_block_cache(cache);
+            table.set_cache_index_and_filter_blocks(true);
+            table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+            // Indexes and filters in pages: those of a whole table may be larger than the cache, and
+            // then every look-up would read megabytes.
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_partition_filters(true);
+            table.set_pin_top_level_index_and_filter(true);
+            if family == Family::Ids {
+                // Most ids put are new: the filter answers those look-ups.
+                table.set_bloom_filter(10.0, false);
+            }
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &table))
+        })
         .collect()
 }
 
-fn family_options(family: Family, cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    // Indexes and filters in pages: those of a whole table may be larger than the cache, and then
-    // every look-up would read megabytes.
-    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-    table.set_partition_filters(true);
-    table.set_pin_top_level_index_and_filter(true);
+fn family_options(family: Family, table: &BlockBasedOptions) -> Options {
     let mut options = Options::default();
+    options.set_block_based_table_factory(table);
     if family == Family::Ids {
-        // Most ids put are new: the filter answers those look-ups.
-        table.set_bloom_filter(10.0, false);
         options.set_memtable_whole_key_filtering(true);
         options.set_memtable_prefix_bloom_ratio(FILTER_SHARE);
     }
-    options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(WRITE_BUFFER);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);
+    if family == Family::Fresh {
+        // Rows pass through on their way into segments: what is here is mostly removed already, and
+        // goes only when tables are merged. Small tables, merged soon, keep that little; where merging
+        // cannot keep up, writing slows down.
+        options.set_write_buffer_size(WRITE_BUFFER / 2);
+        options.set_level_zero_file_num_compaction_trigger(2);
+        options.set_level_zero_slowdown_writes_trigger(12);
+        options.set_level_zero_stop_writes_trigger(16);
+    }
     if family == Family::Dead {
         options.set_merge_operator_associative("twinbit.union", |_, existing, operands| {
             dead::merge(existing, operands.iter())
@@ -267,7 +377,10 @@ fn family_options(family: Family, cache: &Cache) -> Options {
 
 fn wrap(path: &Path, operation: &'static str, error: rocksdb::Error) -> Error {
     match error.kind() {
-        ErrorKind::Corruption => Error::corrupt(path, 0, error.to_string()),
+        ErrorKind::Corruption => {
+            let (path, offset) = damage::place(path, error.as_ref());
+            Error::corrupt(&path, offset, error.to_string())
+        }
         _ => Error::Catalog { operation, source: Box::new(error) },
     }
 }

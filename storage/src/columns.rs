@@ -14,8 +14,12 @@ use std::cmp::Ordering;
 
 use crate::cursor::Cursor;
 use crate::format::ORDINALS_PER_COLUMN_CHUNK;
+use crate::predicate::{Comparison, Test};
 use crate::schema::FieldType;
 use crate::value::{Value, ValueRef, type_of_tag, type_tag};
+
+/// Places of a chunk, one bit each.
+pub(crate) type Places = [u64; ORDINALS_PER_COLUMN_CHUNK as usize / 64];
 
 const PRESENCE_BYTES: usize = ORDINALS_PER_COLUMN_CHUNK as usize / 8;
 
@@ -57,25 +61,44 @@ impl<'a> Chunk<'a> {
         self.field_type
     }
 
+    /// How many values there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     fn end(&self, slot: usize) -> Option<usize> {
         let bytes = self.values.get(slot * 4..slot * 4 + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
     }
 
+    /// Whether every value can be read and the bounds are those of the values.
+    pub(crate) fn is_whole(&self) -> bool {
+        let (mut at_least, mut at_most) = (false, false);
+        let within = (0..self.count).all(|slot| {
+            let Some(value) = self.value(slot) else { return false };
+            let (low, high) = (self.min.compare(value), self.max.compare(value));
+            at_least |= low == Some(Ordering::Equal);
+            at_most |= high == Some(Ordering::Equal);
+            low.is_some_and(Ordering::is_le) && high.is_some_and(Ordering::is_ge)
+        });
+        within && at_least && at_most
+    }
+
     /// The value in a slot: the `slot`-th of those that are there.
     fn value(&self, slot: usize) -> Option<ValueRef<'a>> {
         match self.field_type {
-            FieldType::Str => {
-                let start = match slot.checked_sub(1) {
-                    Some(before) => self.end(before)?,
-                    None => 0,
-                };
-                let bytes = self.values.get(self.count * 4..)?.get(start..self.end(slot)?)?;
-                std::str::from_utf8(bytes).ok().map(ValueRef::Str)
-            }
+            FieldType::Str => std::str::from_utf8(self.text_bytes(slot)?).ok().map(ValueRef::Str),
             FieldType::Bool => ValueRef::decode(self.field_type, &mut Cursor::new(self.values.get(slot..)?)),
             _ => ValueRef::decode(self.field_type, &mut Cursor::new(self.values.get(slot * 8..)?)),
         }
+    }
+
+    fn text_bytes(&self, slot: usize) -> Option<&'a [u8]> {
+        let start = match slot.checked_sub(1) {
+            Some(before) => self.end(before)?,
+            None => 0,
+        };
+        self.values.get(self.count * 4..)?.get(start..self.end(slot)?)
     }
 
     fn has(&self, place: u16) -> bool {
@@ -105,6 +128,94 @@ impl<'a> Chunk<'a> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, Option<ValueRef<'a>>)> {
         self.places().enumerate().map(|(slot, place)| (place, self.value(slot)))
     }
+
+    /// The places whose value passes; with no test, those that have a value. `None` when a value is
+    /// unreadable.
+    pub(crate) fn passing(&self, test: Option<&Test<'_>>) -> Option<Places> {
+        let Some(test) = test.filter(|test| !test.must_hold(self.min, self.max)) else {
+            return Some(self.presence_words());
+        };
+        if !test.could_hold(self.min, self.max) {
+            return Some([0; _]);
+        }
+        Some(match (self.field_type, test) {
+            (FieldType::U64, Test::Compare(op, ValueRef::U64(other))) => {
+                self.compared(u64::from_le_bytes, *op, *other)
+            }
+            (FieldType::I64, Test::Compare(op, ValueRef::I64(other)))
+            | (FieldType::Timestamp, Test::Compare(op, ValueRef::Timestamp(other))) => {
+                self.compared(i64::from_le_bytes, *op, *other)
+            }
+            (FieldType::F64, Test::Compare(op, ValueRef::F64(other))) => {
+                self.compared(f64::from_le_bytes, *op, *other)
+            }
+            (FieldType::Str, Test::Compare(op, ValueRef::Str(other))) => {
+                let mut places = [0; _];
+                for (slot, at) in self.places().enumerate() {
+                    mark(&mut places, at, op.holds(self.text_bytes(slot)?.cmp(other.as_bytes())));
+                }
+                places
+            }
+            _ => {
+                let mut places = [0; _];
+                for (at, value) in self.iter() {
+                    mark(&mut places, at, test.holds(value?));
+                }
+                places
+            }
+        })
+    }
+
+    fn compared<T: PartialOrd + Copy>(
+        &self,
+        read: impl Fn([u8; 8]) -> T + Copy,
+        op: Comparison,
+        other: T,
+    ) -> Places {
+        match op {
+            Comparison::Eq => self.where_number(|bytes| read(bytes) == other),
+            Comparison::Ne => self.where_number(|bytes| read(bytes) != other),
+            Comparison::Lt => self.where_number(|bytes| read(bytes) < other),
+            Comparison::Le => self.where_number(|bytes| read(bytes) <= other),
+            Comparison::Gt => self.where_number(|bytes| read(bytes) > other),
+            Comparison::Ge => self.where_number(|bytes| read(bytes) >= other),
+        }
+    }
+
+    fn where_number(&self, passes: impl Fn([u8; 8]) -> bool) -> Places {
+        let mut places: Places = [0; _];
+        let (values, _) = self.values.as_chunks::<8>();
+        if self.count as u64 == ORDINALS_PER_COLUMN_CHUNK {
+            for (word, values) in places.iter_mut().zip(values.chunks(64)) {
+                *word = values.iter().rev().fold(0, |word, value| word << 1 | u64::from(passes(*value)));
+            }
+        } else {
+            for (at, value) in self.places().zip(values) {
+                mark(&mut places, at, passes(*value));
+            }
+        }
+        places
+    }
+
+    fn presence_words(&self) -> Places {
+        let mut places: Places = [0; _];
+        for (word, bytes) in places.iter_mut().zip(self.presence.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        places
+    }
+}
+
+fn mark(places: &mut Places, at: u16, member: bool) {
+    if let Some(word) = places.get_mut(usize::from(at / 64)) {
+        *word |= u64::from(member) << (at % 64);
+    }
+}
+
+/// How many values a stored chunk states.
+pub(crate) fn stored_values(chunk: &[u8]) -> usize {
+    let count = chunk.get(1..3).and_then(|count| count.try_into().ok());
+    count.map_or(0, |count| usize::from(u16::from_le_bytes(count)))
 }
 
 /// A value to be set at a place of a chunk or, with `None`, removed.

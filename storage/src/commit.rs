@@ -134,7 +134,7 @@ fn write_fields(
     entries.write(batch, info.id);
 
     // Reading goes through the view from before the transaction: since then rows can only have
-    // moved from the catalog into a segment.
+    // moved from the catalog into a segment, or from one segment into another.
     let dead: Vec<u64> = pending.dead.iter().filter(|ordinal| *ordinal < new_from).collect();
     let indexed = base.fields_where(&dead, |field| info.config.is_indexed(field))?;
     for (ordinal, fields) in dead.iter().zip(&indexed) {

@@ -230,7 +230,9 @@ mod tests {
             let mut stored = all.clone();
             for (chunk, bytes) in changed {
                 Arc::make_mut(&mut stored.chunks).remove(&chunk);
-                bytes.map(|bytes| stored.add_chunk(chunk, &bytes).unwrap());
+                if let Some(bytes) = bytes {
+                    stored.add_chunk(chunk, &bytes).unwrap();
+                }
             }
             assert_eq!(stored, rest);
         }

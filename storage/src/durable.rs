@@ -20,6 +20,14 @@ pub(crate) struct Draft {
     out: BufWriter<Box<dyn NewFile>>,
 }
 
+impl Draft {
+    /// Returns once what was written so far would survive a power failure.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_mut().sync()
+    }
+}
+
 impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.out.write(bytes)

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::catalog::{Batch, Family, Pin};
 use crate::columns::{self, Chunk, Edit, place};
@@ -12,6 +13,7 @@ use crate::format::ORDINALS_PER_COLUMN_CHUNK;
 use crate::id::CollectionId;
 use crate::keys;
 use crate::schema::{CollectionInfo, FieldId};
+use crate::sketch::Sketch;
 use crate::value::Value;
 
 /// Changes to column chunks, gathered so that each chunk is rewritten once.
@@ -27,7 +29,8 @@ impl<'v> ColumnEdits<'v> {
         self.chunks.entry((field, chunk)).or_default().push((place, value));
     }
 
-    /// Adds the rewritten chunks to a batch. From ordinal `new_from` on no chunk exists yet.
+    /// Adds the rewritten chunks to a batch, and the statistics that go with them. From ordinal
+    /// `new_from` on no chunk exists yet.
     pub(crate) fn write(
         self,
         batch: &mut Batch<'_>,
@@ -35,21 +38,69 @@ impl<'v> ColumnEdits<'v> {
         collection: CollectionId,
         new_from: u64,
     ) -> Result<(), Error> {
+        let mut sketches: BTreeMap<FieldId, Sketch> = BTreeMap::new();
         for ((field, chunk), edits) in self.chunks {
+            let sketch = match sketches.entry(field) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    entry.insert(stored_sketch(pin, collection, field)?.unwrap_or_default())
+                }
+            };
             let key = keys::column(collection, field, chunk);
             let old = match chunk * ORDINALS_PER_COLUMN_CHUNK >= new_from {
                 true => None,
                 false => pin.get(Family::Columns, &key)?,
             };
             let unreadable = || pin.corrupt(Family::Columns, &key, "the chunk is unreadable");
+            for value in edits.iter().filter_map(|(_, value)| value.as_deref()) {
+                sketch.note(value.borrow());
+            }
+            let before = old.as_deref().map_or(0, columns::stored_values) as u64;
             let old = old.as_deref().map(|bytes| Chunk::decode(bytes).ok_or_else(unreadable)).transpose()?;
-            match columns::edited(old.as_ref(), edits).ok_or_else(unreadable)? {
+            let new = columns::edited(old.as_ref(), edits).ok_or_else(unreadable)?;
+            let after = new.as_deref().map_or(0, columns::stored_values) as u64;
+            sketch.values = sketch.values.saturating_add(after).saturating_sub(before);
+            match new {
                 Some(bytes) => batch.put(Family::Columns, &key, bytes),
                 None => batch.delete(Family::Columns, &key),
             }
         }
+        for (field, sketch) in sketches {
+            if let Some(bytes) = sketch.encode() {
+                batch.put(Family::Meta, keys::statistics(collection, field), bytes);
+            }
+        }
         Ok(())
     }
+}
+
+/// Takes values that are gone from their chunks out of a field's statistics. Bounds and the number of
+/// different values stay.
+pub(crate) fn forget_values(
+    batch: &mut Batch<'_>,
+    pin: &Pin,
+    collection: CollectionId,
+    field: FieldId,
+    removed: u64,
+) -> Result<(), Error> {
+    if let Some(mut sketch) = stored_sketch(pin, collection, field)? {
+        sketch.values = sketch.values.saturating_sub(removed);
+        if let Some(bytes) = sketch.encode() {
+            batch.put(Family::Meta, keys::statistics(collection, field), bytes);
+        }
+    }
+    Ok(())
+}
+
+/// A field's statistics as they are stored. Unreadable ones count as none: they only guide the choice
+/// of a plan, and `verify` tells of them.
+pub(crate) fn stored_sketch(
+    pin: &Pin,
+    collection: CollectionId,
+    field: FieldId,
+) -> Result<Option<Sketch>, Error> {
+    let stored = pin.get(Family::Meta, keys::statistics(collection, field))?;
+    Ok(stored.and_then(|bytes| Sketch::decode(&bytes)))
 }
 
 /// Index entries of many new rows, to be added in the order of their keys: RocksDB takes them much

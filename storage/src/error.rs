@@ -95,6 +95,12 @@ pub enum Error {
         /// The name or number.
         name: String,
     },
+    /// Something that every collection has was to be removed.
+    #[error("{what} is built in and stays")]
+    BuiltIn {
+        /// What was to be removed.
+        what: &'static str,
+    },
     /// A name is empty, too long or holds characters that are not allowed.
     #[error("\"{name}\" cannot be a name: {what}")]
     Name {

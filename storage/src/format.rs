@@ -20,6 +20,8 @@ pub const END_MAGIC: [u8; 8] = *b"\x89TBEND\r\n";
 /// Value under the catalog's format key, before the version.
 pub const CATALOG_MAGIC: [u8; 8] = *b"twinbit\0";
 
+/// Where a segment file has its format version, after the first bytes.
+pub const VERSION_OFFSET: usize = 8;
 /// Columns start at multiples of this; the header fills one page.
 pub const PAGE: usize = 4096;
 /// Bytes of the header's fixed part; the column table follows it.
@@ -52,6 +54,11 @@ pub const MAX_FIELD_BYTES: usize = 65_535;
 pub const MAX_TEXT_BYTES: usize = 1 << 24;
 /// Declared fields of a collection at most.
 pub const MAX_FIELDS: usize = 4096;
+
+/// Registers of the HyperLogLog in a field's statistics.
+pub const SKETCH_REGISTERS: usize = 256;
+/// Bytes of a string bound in a field's statistics at most.
+pub const MAX_SKETCH_TEXT: usize = 64;
 
 /// Name of the lock file.
 pub const LOCK_FILE: &str = "LOCK";

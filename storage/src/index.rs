@@ -18,6 +18,11 @@ pub(crate) struct Range {
 }
 
 impl Range {
+    /// Whether ranges of the index can answer a test.
+    pub(crate) fn is_of_use(test: &Test<'_>) -> bool {
+        !matches!(test, Test::Compare(Comparison::Ne, _))
+    }
+
     /// The ranges that hold just the entries that pass a test; `None` when the index is of no use.
     pub(crate) fn of(collection: CollectionId, field: FieldId, test: &Test<'_>) -> Option<Vec<Range>> {
         let whole = keys::field(collection, field);

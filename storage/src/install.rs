@@ -14,6 +14,7 @@ use crate::error::{BoxedError, Error};
 use crate::flush;
 use crate::format::hash;
 use crate::id::{CollectionId, ModelId};
+use crate::install_note;
 use crate::keys;
 use crate::meta::ModelEntry;
 use crate::part::{Part, PartData, Source};
@@ -38,6 +39,9 @@ impl Store {
     /// where a row lacks the modality. Reading and writing go on under the old model meanwhile;
     /// writers wait only for the rows added last. After an error, after `progress` breaks, or after
     /// a crash the old model is still in place.
+    ///
+    /// After a crash the next install of the same model goes on with the segments that were encoded;
+    /// that of another model discards them.
     pub fn install_model(
         &self,
         id: CollectionId,
@@ -57,23 +61,20 @@ impl Store {
             return refused("its codes come from the application");
         }
         if info.model == Some(model) {
-            return Ok(());
+            return store.discard_install(id);
         }
         if model == ModelId::EXTERNAL {
             return Err(Error::Id("the all-zero model id stands for external codes"));
         }
-        let mut job = Job { store, id, model, done: HashMap::new(), done_rows: 0 };
-        let file = job.write_model(bytes)?;
         drop(state);
-        for _ in 0..PASSES {
-            if job.encode_segments(encode, progress)? == 0 {
-                break;
-            }
+        let file = ModelEntry { length: bytes.len() as u64, hash: hash(bytes) };
+        let result = run(store, id, model, (bytes, file), encode, progress);
+        if result.is_err()
+            && let Err(error) = store.discard_install(id)
+        {
+            tracing::warn!(%error, "the notes of an install stay until the next one");
         }
-        let _pass = store.gate(id).short();
-        flush::flush(store, id)?;
-        job.encode_segments(encode, progress)?;
-        job.switch(file, ModelEntry { length: bytes.len() as u64, hash: hash(bytes) })
+        result
     }
 
     /// The bytes of a model that a collection uses.
@@ -93,6 +94,30 @@ impl CollectionView {
             _ => Ok(None),
         }
     }
+}
+
+fn run(
+    store: &Inner,
+    id: CollectionId,
+    model: ModelId,
+    (bytes, entry): (&[u8], ModelEntry),
+    encode: &mut Encode<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(), Error> {
+    let mut job = Job { store, id, model, done: HashMap::new(), done_rows: 0 };
+    for segment in store.begin_install(id, model, entry)? {
+        job.add(segment);
+    }
+    let file = job.write_model(bytes)?;
+    for _ in 0..PASSES {
+        if job.encode_segments(encode, progress)? == 0 {
+            break;
+        }
+    }
+    let _pass = store.gate(id).short();
+    flush::flush(store, id)?;
+    job.encode_segments(encode, progress)?;
+    job.switch(file, entry)
 }
 
 fn read_model(state: &State, files: &Files, model: ModelId, path: &Path) -> Result<Vec<u8>, Error> {
@@ -119,6 +144,11 @@ struct Job<'s> {
 }
 
 impl Job<'_> {
+    fn add(&mut self, segment: Segment) {
+        self.done_rows += u64::from(segment.rows.rows());
+        self.done.insert(segment.rows.number(), segment);
+    }
+
     /// The model's file, shared with the other collections that use it.
     fn write_model(&self, bytes: &[u8]) -> Result<Arc<FileGuard>, Error> {
         let layout = &self.store.layout;
@@ -165,8 +195,8 @@ impl Job<'_> {
                 }
             }
             let segment = segment.with_codes(&self.store.layout, self.model, &codes)?;
-            self.done_rows += u64::from(part.rows());
-            self.done.insert(segment.rows.number(), segment);
+            self.store.note_encoded(self.id, &segment)?;
+            self.add(segment);
             encoded += 1;
         }
         if progress(self.done_rows, all_rows.max(self.done_rows)).is_break() {
@@ -198,11 +228,12 @@ impl Job<'_> {
                     segment_entry(segment).encode(),
                 );
                 *part = Arc::new(PartData::new(Source::Segment(segment.clone()), &next.dead));
+                segment.keep();
             }
+            install_note::forget(batch, id);
             forget_model(batch, state, id, collection.info.model);
             batch.put(Family::Meta, keys::model(model), entry.encode());
             batch.put(Family::Meta, keys::state(id), next.counters().encode());
-            self.done.values().for_each(Segment::keep);
             file.keep();
             former = Some(collection.clone());
             Ok(vec![(id, Some(next))])

@@ -13,6 +13,9 @@ mod tag {
     pub(super) const SEGMENT: u8 = 5;
     pub(super) const SOURCE: u8 = 6;
     pub(super) const MODEL: u8 = 7;
+    pub(super) const STATISTICS: u8 = 8;
+    pub(super) const INSTALL: u8 = 9;
+    pub(super) const INSTALLED: u8 = 10;
 }
 
 /// Key of the format version.
@@ -93,6 +96,74 @@ pub(crate) fn model_of(key: &[u8]) -> Option<ModelId> {
     Some(ModelId(key.strip_prefix(&[tag::MODEL])?.try_into().ok()?))
 }
 
+/// Prefix of the statistics of a collection's fields.
+pub(crate) fn all_statistics(collection: CollectionId) -> Vec<u8> {
+    tagged(tag::STATISTICS, collection)
+}
+
+/// Key of a field's statistics.
+pub(crate) fn statistics(collection: CollectionId, field: FieldId) -> Vec<u8> {
+    let mut key = all_statistics(collection);
+    key.extend(field.0.to_be_bytes());
+    key
+}
+
+/// The field in its statistics' key.
+pub(crate) fn statistics_field(key: &[u8]) -> Option<FieldId> {
+    let (_, field) = key.split_at_checked(1 + 4)?;
+    Some(FieldId(u16::from_be_bytes(field.try_into().ok()?)))
+}
+
+/// Key of the model that is being installed in a collection.
+pub(crate) fn install(collection: CollectionId) -> Vec<u8> {
+    tagged(tag::INSTALL, collection)
+}
+
+/// Prefix of the codes files that an unfinished install has written.
+pub(crate) fn all_installed(collection: CollectionId) -> Vec<u8> {
+    tagged(tag::INSTALLED, collection)
+}
+
+/// Key of such a codes file, by the number of its segment.
+pub(crate) fn installed(collection: CollectionId, segment: u32) -> Vec<u8> {
+    let mut key = all_installed(collection);
+    key.extend(segment.to_be_bytes());
+    key
+}
+
+/// The segment's number in such a key.
+pub(crate) fn installed_segment(key: &[u8]) -> Option<u32> {
+    let (_, number) = key.split_at_checked(1 + 4)?;
+    Some(u32::from_be_bytes(number.try_into().ok()?))
+}
+
+/// What a key of the family `meta` is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetaKey {
+    /// Something of the whole database.
+    Database,
+    /// A model.
+    Model,
+    /// Something of a collection.
+    Collection(CollectionId),
+}
+
+/// `None` when the key is none that this version writes.
+pub(crate) fn meta_key(key: &[u8]) -> Option<MetaKey> {
+    let (tag, rest) = key.split_first()?;
+    let collection = || Some(MetaKey::Collection(CollectionId(u32::from_be_bytes(*rest.first_chunk()?))));
+    match (*tag, rest.len()) {
+        (tag::FORMAT | tag::COUNTERS, 0) => Some(MetaKey::Database),
+        (tag::MODEL, 16) => Some(MetaKey::Model),
+        (tag::DEFINITION | tag::STATE | tag::INSTALL, 4)
+        | (tag::STATISTICS, 6)
+        | (tag::INSTALLED, 8)
+        | (tag::SEGMENT, 12)
+        | (tag::SOURCE, 4..) => collection(),
+        _ => None,
+    }
+}
+
 /// Prefix of everything of a collection in the families other than `meta`.
 pub(crate) fn collection(collection: CollectionId) -> Vec<u8> {
     collection.0.to_be_bytes().to_vec()
@@ -139,6 +210,12 @@ pub(crate) fn column(collection: CollectionId, field: FieldId, chunk: u64) -> Ve
     let mut key = self::field(collection, field);
     key.extend(chunk.to_be_bytes());
     key
+}
+
+/// The field in a column chunk's key.
+pub(crate) fn column_field(key: &[u8]) -> Option<FieldId> {
+    let (_, rest) = key.split_first_chunk::<4>()?;
+    rest.first_chunk().map(|number| FieldId(u16::from_be_bytes(*number)))
 }
 
 /// Prefix of a value in `index`.

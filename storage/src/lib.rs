@@ -38,6 +38,21 @@
 //! the mapped files and the masks of alive rows. `docs/format.md` describes every byte on disk and
 //! what is assumed of the medium; `unsafe` is in one file, the one that maps files.
 //!
+//! # Processes
+//! One process at a time has a database open for writing: it holds an exclusive `flock` on the file
+//! `LOCK`, whose text (its process id) only serves the message that others get, [`Error::Locked`]. The
+//! system releases the lock when the process ends, however it ends, so no lock outlives its holder and
+//! none has to be removed by hand. Other processes read beside it with [`Store::open_read_only`]: each
+//! sees the last commit before its open or [`refresh`](Store::refresh), and goes on with files that
+//! the writer removes meanwhile.
+//!
+//! After `fork` without `exec` the child must not use or drop any handle (store, view, transaction): the
+//! lock belongs to the open file that both share, so the child would write as if it were alone, and
+//! RocksDB's threads, which flush and compact, are not there in the child. Let it leave by `_exit`, and
+//! know that the lock is held until both are gone. Starting a program (`fork` and `exec`, as
+//! [`std::process::Command`] does) is fine: the file of the lock closes on `exec`. A process that wants
+//! several workers opens the database after forking, or reads in them.
+//!
 //! # Limits
 //! Little-endian machines; one process writes, others may read; 2^27 rows a segment, 1 KiB a string id,
 //! 64 KiB a string field, 16 MiB a text.
@@ -57,10 +72,12 @@ mod columns;
 mod commit;
 mod compact;
 mod cursor;
+mod damage;
 mod dead;
 mod durable;
 mod edits;
 mod error;
+mod estimate;
 mod fields;
 mod flush;
 pub mod format;
@@ -71,6 +88,7 @@ mod group;
 mod id;
 mod index;
 mod install;
+mod install_note;
 mod keys;
 mod layout;
 mod lock;
@@ -79,11 +97,15 @@ mod mmap;
 mod options;
 mod order;
 mod part;
+mod place;
 mod predicate;
 mod record;
+mod reindex;
+mod repair;
 mod schema;
 mod segment;
 mod select;
+mod sketch;
 mod spill;
 mod state;
 mod stats;
@@ -94,20 +116,25 @@ mod txn;
 mod undo;
 mod value;
 mod verify;
+mod versions;
 mod view;
 
+#[cfg(test)]
+mod scorecard;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::Copied;
 pub use compact::Compacted;
 pub use error::{BoxedError, Error};
+pub use estimate::FieldStatistics;
 pub use fs::{Disk, FileSystem, NewFile, ReadFile};
 pub use id::{CollectionId, ModelId, RecordId};
 pub use options::{Compaction, Durability, ReadMode, StoreOptions};
 pub use part::Part;
 pub use predicate::{Comparison, Predicate};
 pub use record::{NewRecord, StoredRecord, StoredText, TextInput, Written};
+pub use repair::RepairReport;
 pub use schema::{CollectionConfig, CollectionInfo, FieldId, FieldSpec, FieldType, IdKind, InputKind};
 pub use stats::{StoreStats, StoredBytes};
 pub use store::Store;

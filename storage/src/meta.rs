@@ -132,6 +132,24 @@ impl ModelEntry {
     }
 }
 
+/// A model whose install began and is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InstallEntry {
+    pub(crate) model: ModelId,
+    pub(crate) file: ModelEntry,
+}
+
+impl InstallEntry {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        [self.model.0.as_slice(), &self.file.encode()].concat()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (model, file) = bytes.split_first_chunk()?;
+        Some(InstallEntry { model: ModelId(*model), file: ModelEntry::decode(file)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +175,10 @@ mod tests {
         let entry = ModelEntry { length: 1, hash: 2 };
         assert_eq!(ModelEntry::decode(&entry.encode()), Some(entry));
         assert_eq!(ModelEntry::decode(&[0; 15]), None);
+        let install = InstallEntry { model: ModelId([9; 16]), file: entry };
+        assert_eq!(install.encode()[..17], [9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 1]);
+        assert_eq!(InstallEntry::decode(&install.encode()), Some(install));
+        assert_eq!(InstallEntry::decode(&[0; 31]), None);
         assert_eq!(Definition::decode(b"{}"), None);
     }
 }

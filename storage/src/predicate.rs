@@ -24,7 +24,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    fn holds(self, order: Ordering) -> bool {
+    pub(crate) fn holds(self, order: Ordering) -> bool {
         match self {
             Comparison::Eq => order.is_eq(),
             Comparison::Ne => order.is_ne(),
@@ -100,6 +100,20 @@ impl Test<'_> {
                 max.compare(*value).is_none_or(|order| op.holds(order))
             }
             Test::In(values) => values.iter().any(|value| reaches(value.borrow())),
+        }
+    }
+}
+
+impl Test<'_> {
+    /// Whether every value from `min` to `max` passes. May say no where they do.
+    pub(crate) fn must_hold(&self, min: ValueRef<'_>, max: ValueRef<'_>) -> bool {
+        let Test::Compare(op, value) = self else { return false };
+        let (low, high) = (min.compare(*value), max.compare(*value));
+        match op {
+            Comparison::Eq => low == Some(Ordering::Equal) && high == Some(Ordering::Equal),
+            Comparison::Ne => low == Some(Ordering::Greater) || high == Some(Ordering::Less),
+            Comparison::Lt | Comparison::Le => high.is_some_and(|order| op.holds(order)),
+            Comparison::Gt | Comparison::Ge => low.is_some_and(|order| op.holds(order)),
         }
     }
 }
@@ -193,6 +207,8 @@ mod tests {
             for test in tests.into_iter().chain([Test::In(&several)]) {
                 let passes = values.iter().any(|value| test.holds(ValueRef::I64(*value)));
                 prop_assert!(!passes || test.could_hold(min, max));
+                let all_pass = values.iter().all(|value| test.holds(ValueRef::I64(*value)));
+                prop_assert!(all_pass || !test.must_hold(min, max));
             }
         }
     }

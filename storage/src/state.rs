@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use crate::buffer::{Row, RowBuffer};
-use crate::catalog::{Family, Pin};
+use crate::catalog::{Family, Pin, format_version};
 use crate::dead::Dead;
 use crate::durable::FileGuard;
 use crate::error::Error;
-use crate::format::{CATALOG_MAGIC, FORMAT_VERSION, FRESH_BLOCK_ROWS};
+use crate::format::{FORMAT_VERSION, FRESH_BLOCK_ROWS};
 use crate::fresh;
 use crate::id::{CollectionId, ModelId};
 use crate::keys;
@@ -329,20 +329,31 @@ fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) ->
     let codes = match entry.codes {
         None => None,
         Some((model, length)) => {
-            let path = layout.codes(entry.number, model);
-            let codes = CodesFile::open(layout.files.named(path.clone()), length)?;
-            let theirs = &codes.file().header;
-            if (theirs.number, theirs.rows, theirs.base) != (header.number, header.rows, header.base)
-                || theirs.presence != header.presence
-                || theirs.bits as usize != info.config.bits.bits()
-                || codes.model() != model
-            {
-                return Err(Error::corrupt(&path, 0, "its codes belong to another segment or model"));
-            }
-            Some(Arc::new(codes))
+            let guard = layout.files.named(layout.codes(entry.number, model));
+            Some(Arc::new(open_codes(guard, length, &rows, model, info)?))
         }
     };
     Ok(Segment { rows: Arc::new(rows), codes })
+}
+
+/// Opens a model's codes of a segment, and checks that they are.
+pub(crate) fn open_codes(
+    guard: FileGuard,
+    length: u64,
+    rows: &RowsFile,
+    model: ModelId,
+    info: &CollectionInfo,
+) -> Result<CodesFile, Error> {
+    let codes = CodesFile::open(guard, length)?;
+    let (theirs, header) = (&codes.file().header, &rows.file().header);
+    if (theirs.number, theirs.rows, theirs.base) != (header.number, header.rows, header.base)
+        || theirs.presence != header.presence
+        || theirs.bits as usize != info.config.bits.bits()
+        || codes.model() != model
+    {
+        return Err(Error::corrupt(codes.file().path(), 0, "its codes belong to another segment or model"));
+    }
+    Ok(codes)
 }
 
 /// The catalog's entry for a segment.
@@ -370,9 +381,7 @@ pub(crate) fn check_format(pin: &Pin) -> Result<bool, Error> {
             false => Err(Error::corrupt(path, 0, "the format version is missing")),
         };
     };
-    let version =
-        value.strip_prefix(&CATALOG_MAGIC).and_then(|rest| rest.try_into().ok()).map(u32::from_le_bytes);
-    match version {
+    match format_version(&value) {
         Some(found) if found > FORMAT_VERSION => {
             Err(Error::Version { path: path.to_path_buf(), found, supported: FORMAT_VERSION })
         }

@@ -9,12 +9,14 @@ use crossbeam::channel::Sender;
 
 use crate::catalog::{Batch, Catalog, Family};
 use crate::compact::Worker;
+use crate::damage;
 use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION};
 use crate::gate::{Gate, Pass, lock};
 use crate::group::Group;
 use crate::id::{CollectionId, ModelId};
+use crate::install_note;
 use crate::keys;
 use crate::layout::Layout;
 use crate::lock::lock as lock_file;
@@ -25,6 +27,7 @@ use crate::state::{CollectionState, State, check_format};
 use crate::sweep;
 use crate::turn::Turns;
 use crate::txn::Transaction;
+use crate::versions;
 use crate::view::View;
 
 /// An open database. Clones share it; dropping the last clone, view and transaction closes it.
@@ -68,6 +71,7 @@ impl Store {
         layout.create_folders()?;
         let held = lock_file(&layout.lock, &layout.root)?;
         layout.check_catalog_is_whole()?;
+        versions::check(&layout)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog, options.cache_bytes, held)?);
         if !check_format(&catalog.pin())? {
             let mut batch = catalog.batch()?;
@@ -79,7 +83,7 @@ impl Store {
             layout.files.sync_folder(&layout.root)?;
             catalog.write(batch, true)?;
         }
-        let state = State::load(&layout, catalog.pin()).map_err(missing_is_damage)?;
+        let state = State::load(&layout, catalog.pin()).map_err(|error| missing_is_damage(&layout, error))?;
         sweep::remove_unnamed(&layout, &state)?;
         let mut store = Store::new(layout, options, state, false);
         if store.inner.options.compaction.background {
@@ -178,13 +182,15 @@ impl Store {
     /// Removes a collection with everything in it. Views pinned before still see it.
     pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
         let (id, _pass) = self.inner.pass_by_name(name)?;
-        let mut files = None;
+        let (mut files, mut encoded) = (None, Vec::new());
         self.inner.commit(true, |state, batch, _| {
             let collection = state.collection(id)?;
             for family in Family::OF_COLLECTIONS {
                 batch.delete_prefix(family, &keys::collection(id));
             }
-            for prefix in [keys::segments(id), keys::sources(id)] {
+            install_note::forget(batch, id);
+            encoded = install_note::files(&self.inner.layout, &state.pin, collection)?;
+            for prefix in [keys::segments(id), keys::sources(id), keys::all_statistics(id)] {
                 batch.delete_prefix(Family::Meta, &prefix);
             }
             batch.delete(Family::Meta, keys::definition(id));
@@ -197,6 +203,7 @@ impl Store {
             collection.segments().for_each(|segment| segment.retire());
             self.inner.retire_model(&collection);
         }
+        install_note::remove_files(&self.inner.layout, &encoded);
         Ok(())
     }
 
@@ -392,49 +399,71 @@ fn layout(root: &Path, options: &StoreOptions) -> Layout {
 }
 
 fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Error> {
+    let state = beside_the_writer(layout, || {
+        let pin = Arc::new(Catalog::open_read_only(&layout.catalog, options.cache_bytes)?).pin();
+        let is_ours = check_format(&pin)?;
+        is_ours.then(|| State::load(layout, pin)).transpose()
+    })?;
+    state.ok_or_else(|| Error::NotADatabase {
+        path: layout.root.clone(),
+        what: "its catalog is empty".to_owned(),
+    })
+}
+
+/// Opens the catalog by `open` without the lock, trying again while the writer replaces its files.
+pub(crate) fn beside_the_writer<T>(layout: &Layout, open: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let load = || -> Result<State, Error> {
-            // Between reading the manifest and the logs the writer may write a log's commits out
-            // and remove it: they would be missing while later ones are there.
-            let before = Catalog::manifest(&layout.catalog)?;
-            let catalog = Arc::new(Catalog::open_read_only(&layout.catalog, options.cache_bytes)?);
-            let pin = catalog.pin();
-            let is_ours = check_format(&pin)?;
-            let state = is_ours.then(|| State::load(layout, pin)).transpose()?;
-            if Catalog::manifest(&layout.catalog)? != before {
+        let before = Catalog::manifest(&layout.catalog).ok();
+        let opened = open();
+        // Between reading the manifest and the logs the writer may write a log's commits out and
+        // remove it: they would be missing while later ones are there. Or it removed a table that was
+        // named to RocksDB, which calls that corruption.
+        let moved = Catalog::manifest(&layout.catalog).ok() != before;
+        match opened {
+            Ok(opened) if !moved => return Ok(opened),
+            Err(error) if !moved && !may_have_moved_on(&error) => {
+                return Err(missing_is_damage(layout, error));
+            }
+            _ if attempt < READ_ATTEMPTS => {
+                std::thread::sleep(std::time::Duration::from_millis(1 << attempt.min(7)));
+            }
+            // Faster than it can be read: no damage, whatever was missing.
+            _ if moved => {
                 let source = "the writer replaced files of the catalog meanwhile, try again".into();
                 return Err(Error::Catalog { operation: "open", source });
             }
-            state.ok_or_else(|| Error::NotADatabase {
-                path: layout.root.clone(),
-                what: "its catalog is empty".to_owned(),
-            })
-        };
-        match load() {
-            // The writer replaced a file, of ours or of the catalog, after it was named to us.
-            Err(error) if attempt < READ_ATTEMPTS && may_have_moved_on(&error) => {
-                std::thread::sleep(std::time::Duration::from_millis(1 << attempt.min(7)));
-            }
-            other => return other.map_err(missing_is_damage),
+            other => return other.map_err(|error| missing_is_damage(layout, error)),
         }
     }
 }
 
 fn may_have_moved_on(error: &Error) -> bool {
-    matches!(error, Error::Catalog { .. }) || is_missing(error)
+    match error {
+        Error::Catalog { .. } => true,
+        // RocksDB calls a catalog damaged whose table is not there any more.
+        Error::Corrupt { path, .. } => !path.exists(),
+        other => is_missing(other),
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn missing_is_damage(error: Error) -> Error {
+fn missing_is_damage(layout: &Layout, error: Error) -> Error {
     match error {
         Error::Io { path, .. } if !path.exists() => {
             Error::corrupt(&path, 0, "the catalog names this file, but it is not there")
         }
+        // RocksDB names the table that it misses.
+        Error::Catalog { operation, source } => match damage::place(&layout.catalog, &source.to_string()) {
+            (path, _) if path != layout.catalog && !path.exists() => {
+                Error::corrupt(&path, 0, "the catalog names this file, but it is not there")
+            }
+            _ => Error::Catalog { operation, source },
+        },
         other => other,
     }
 }
@@ -446,7 +475,7 @@ fn check_free(state: &State, name: &str) -> Result<(), Error> {
     }
 }
 
-fn put_definition(batch: &mut Batch<'_>, info: &CollectionInfo) {
+pub(crate) fn put_definition(batch: &mut Batch<'_>, info: &CollectionInfo) {
     let definition = Definition { name: info.name.clone(), config: info.config.clone() };
     batch.put(Family::Meta, keys::definition(info.id), definition.encode());
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::format::TEMPORARY_ENDING;
+use crate::install_note;
 use crate::layout::{Layout, is_our_name};
 use crate::state::State;
 
@@ -24,7 +25,11 @@ pub(crate) fn named(layout: &Layout, state: &State) -> HashSet<PathBuf> {
 /// Files of ours in the database's folders that the version does not name and that nothing in this
 /// process uses: no view, no open transaction, no install.
 pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Error> {
-    let named = named(layout, state);
+    let mut named = named(layout, state);
+    for collection in state.collections() {
+        let noted = install_note::files(layout, &state.pin, collection)?;
+        named.extend(noted.into_iter().map(|file| file.path));
+    }
     let mut unnamed = Vec::new();
     for folder in [&layout.segments, &layout.models] {
         for name in layout.files.names(folder)? {
@@ -39,11 +44,13 @@ pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Er
     Ok(unnamed)
 }
 
-/// Removes them. Only at open, when no one else can be writing one.
-pub(crate) fn remove_unnamed(layout: &Layout, state: &State) -> Result<(), Error> {
+/// Removes them; returns how many. What this process is writing has a guard, and no other one writes.
+pub(crate) fn remove_unnamed(layout: &Layout, state: &State) -> Result<u64, Error> {
+    let mut removed = 0;
     for path in unnamed(layout, state)? {
         tracing::info!(path = %path.display(), "removing a file that no commit names");
         layout.files.remove(&path)?;
+        removed += 1;
     }
-    Ok(())
+    Ok(removed)
 }

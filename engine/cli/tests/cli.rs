@@ -256,6 +256,23 @@ fn records_are_read_changed_paged_through_and_deleted() {
     place.ok("field add c.db rating:f64");
     place.ok("set c.db 9 rating=4.5");
     assert_eq!(place.json("get c.db 9")[0]["fields"]["rating"], 4.5);
+    let found = "search c.db --id 9 --against image --filter rating=4.5 -k 9";
+    let before = place.json(found);
+    assert_eq!(place.json("field index c.db rating"), [json!({"indexed": "rating"})]);
+    assert_eq!(place.json(found), before);
+    assert_eq!(place.json("field unindex c.db rating"), [json!({"unindexed": "rating"})]);
+    assert_eq!(place.json(found), before);
+    assert!(place.fails("field index c.db nothing").contains("nothing"));
+    assert!(place.fails("field unindex c.db of").contains("built in"));
+    let report = &place.json("verify c.db --repair")[0];
+    assert_eq!(report["problems"], json!([]));
+    assert_eq!(
+        report["repaired"],
+        json!({
+            "index_entries_added": 0, "index_entries_removed": 0, "statistics_rebuilt": 0,
+            "files_removed": 0, "fields_left": 0,
+        })
+    );
 }
 
 #[test]
@@ -263,7 +280,7 @@ fn compacting_gives_space_back_and_keeps_the_records() {
     let place = coded();
     place.ok("delete c.db 7 10");
     let before = place.json("list c.db");
-    let compacted = &place.json("compact c.db -c codes")[0];
+    let compacted = &place.json("compact c.db")[0];
     assert_eq!(
         keys(compacted),
         ["bytes_after", "bytes_before", "collection", "rows_dropped", "segments_after", "segments_before"]

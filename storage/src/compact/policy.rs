@@ -159,6 +159,10 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    fn by_hand(segments: &[SegmentSize]) -> Vec<(usize, usize)> {
+        everything(segments).into_iter().map(|run| (run.start, run.end)).collect()
+    }
+
     /// Segments of these sizes in MiB, all rows alive.
     fn sizes(mib: &[u64]) -> Vec<SegmentSize> {
         let mut first = 0;
@@ -216,12 +220,12 @@ mod tests {
                 .collect()
         };
         assert_eq!(choose(&small(1 << 23, 1 << 23, 20)), Some(0..16));
-        assert_eq!(everything(&small(1 << 23, 1 << 23, 20)), [0..16, 16..20]);
-        assert_eq!(everything(&small((1 << 23) + 1, 1 << 24, 16)), [0..15]);
+        assert_eq!(by_hand(&small(1 << 23, 1 << 23, 20)), [(0, 16), (16, 20)]);
+        assert_eq!(by_hand(&small((1 << 23) + 1, 1 << 24, 16)), [(0, 15)]);
         // Ordinals: gaps as left by replaced records.
         assert_eq!(choose(&small(1000, 1 << 29, 8)), Some(0..8));
         assert_eq!(choose(&small(1000, 1 << 30, 40)), None);
-        assert_eq!(everything(&small(1000, 1 << 30, 6)), [0..4, 4..6]);
+        assert_eq!(by_hand(&small(1000, 1 << 30, 6)), [(0, 4), (4, 6)]);
         // One beyond the target is still freed of dead rows.
         let mut huge = sizes(&[9000]);
         huge[0].dead = huge[0].rows / 2;
@@ -231,12 +235,12 @@ mod tests {
     #[test]
     fn by_hand_everything_is_merged_once() {
         let mut segments = sizes(&[9000, 1, 600, 5]);
-        assert_eq!(everything(&segments), [0..4]);
+        assert_eq!(by_hand(&segments), [(0, 4)]);
         segments.truncate(1);
-        assert_eq!(everything(&segments), []);
+        assert_eq!(by_hand(&segments), []);
         segments[0].dead = 1;
-        assert_eq!(everything(&segments), [0..1]);
-        assert_eq!(everything(&[]), []);
+        assert_eq!(by_hand(&segments), [(0, 1)]);
+        assert_eq!(by_hand(&[]), []);
     }
 
     /// Writes segments of the given sizes, merging after each; returns bytes written for each byte

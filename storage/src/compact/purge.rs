@@ -3,15 +3,18 @@
 //! Not part of the switch, so that no commit is long. A crash in between costs space alone: no
 //! answer shows the values, and the next compaction by hand goes through all chunks.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use crate::catalog::{Family, Pin};
-use crate::columns::{Chunk, retained};
+use crate::columns::{Chunk, retained, stored_values};
 use crate::dead::Dead;
+use crate::edits::forget_values;
 use crate::error::Error;
 use crate::format::ORDINALS_PER_COLUMN_CHUNK;
 use crate::id::CollectionId;
 use crate::keys;
+use crate::schema::FieldId;
 use crate::segment::Step;
 use crate::state::CollectionState;
 use crate::store::Inner;
@@ -110,16 +113,24 @@ fn rewrite(store: &Inner, id: CollectionId, keys: &[Vec<u8>]) -> Result<(), Erro
     // Losing this batch in a power failure loses nothing.
     store.commit(false, |state, batch, _| {
         let collection = state.collection(id)?;
+        let mut removed: BTreeMap<FieldId, u64> = BTreeMap::new();
         for key in keys {
             let Some(value) = state.pin.get(Family::Columns, key)? else { continue };
             let base = base_of(&state.pin, key)?;
             let kept = Chunk::decode(&value)
                 .and_then(|chunk| retained(&chunk, |place| collection.is_alive(base + u64::from(place))))
                 .ok_or_else(|| corrupt(&state.pin, key))?;
+            if let Some(field) = keys::column_field(key) {
+                let left = kept.as_deref().map_or(0, stored_values);
+                *removed.entry(field).or_default() += (stored_values(&value) - left) as u64;
+            }
             match kept {
                 Some(bytes) => batch.put(Family::Columns, key, bytes),
                 None => batch.delete(Family::Columns, key),
             }
+        }
+        for (field, removed) in removed {
+            forget_values(batch, &state.pin, id, field, removed)?;
         }
         Ok(Vec::new())
     })?;

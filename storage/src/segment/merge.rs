@@ -62,13 +62,8 @@ impl Merge<'_> {
         number: u32,
         step: &mut Step<'_>,
     ) -> Result<Option<Segment>, Error> {
-        for segment in self.segments {
-            segment.rows.file().check(step)?;
-            if let Some(codes) = &segment.codes {
-                codes.file().check(step)?;
-            }
-        }
-        let Some(outline) = self.outline()? else { return Ok(None) };
+        self.check(step)?;
+        let Some(outline) = self.outline() else { return Ok(None) };
         if outline.rows > MAX_SEGMENT_ROWS {
             return Err(Error::Limit {
                 what: "the number of rows of a segment",
@@ -106,7 +101,23 @@ impl Merge<'_> {
         Ok(Some(Segment { rows, codes }))
     }
 
-    fn outline(&self) -> Result<Option<Outline>, Error> {
+    /// Compares everything that will be copied with its checksums.
+    fn check(&self, step: &mut Step<'_>) -> Result<(), Error> {
+        for segment in self.segments {
+            // These say which rows are dead.
+            segment.rows.file().check(Some(ColumnKind::OrdinalDeltas), step)?;
+            if self.runs(&segment.rows).next().is_none() {
+                continue;
+            }
+            segment.rows.file().check(None, step)?;
+            if let Some(codes) = &segment.codes {
+                codes.file().check(None, step)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn outline(&self) -> Option<Outline> {
         let mut outline =
             Outline { rows: 0, base: 0, last: 0, foreign: false, present: [0; 2], kept: [0; 2] };
         for Segment { rows, .. } in self.segments {
@@ -128,7 +139,7 @@ impl Merge<'_> {
                 }
             }
         }
-        Ok((outline.rows > 0).then_some(outline))
+        (outline.rows > 0).then_some(outline)
     }
 
     /// The runs of alive rows of a segment, cut into pieces.
@@ -188,7 +199,7 @@ impl Merge<'_> {
                     }
                     _ => return Err(rows.file().corrupt(KIND, 0, "ids are missing")),
                 }
-                step(columns.take_pushed())?;
+                columns.step(step)?;
             }
         }
         Ok(())
@@ -208,7 +219,7 @@ impl Merge<'_> {
                     new_ends.push(total);
                 }
                 columns.push(bytemuck::cast_slice(&new_ends))?;
-                step(columns.take_pushed())?;
+                columns.step(step)?;
             }
         }
         Ok(())
@@ -223,7 +234,7 @@ impl Merge<'_> {
                 let bytes = all.get(range.start as usize..range.end as usize);
                 for piece in bytes.ok_or_else(|| bad_ends(rows))?.chunks(self.piece) {
                     columns.push(piece)?;
-                    step(columns.take_pushed())?;
+                    columns.step(step)?;
                 }
             }
         }
@@ -245,7 +256,7 @@ impl Merge<'_> {
                 let deltas: Result<Vec<u32>, Error> =
                     run.map(|row| rows::delta(outline.base, rows.ordinal(row))).collect();
                 columns.push(bytemuck::cast_slice(&deltas?))?;
-                step(columns.take_pushed())?;
+                columns.step(step)?;
             }
         }
         Ok(())
@@ -265,7 +276,7 @@ impl Merge<'_> {
                 gathered.extend(bits(rows), range(&run));
                 if gathered.words().len() > NUMBERS_AT_ONCE {
                     columns.push(bytemuck::cast_slice(&gathered.take_full_words()))?;
-                    step(columns.take_pushed())?;
+                    columns.step(step)?;
                 }
             }
         }
@@ -299,7 +310,7 @@ impl Merge<'_> {
                     let bytes = bytes
                         .ok_or_else(|| file.corrupt(kind, place.start as usize, "features are missing"))?;
                     columns.push(&bytes)?;
-                    step(columns.take_pushed())?;
+                    columns.step(step)?;
                 }
             }
         }
@@ -342,7 +353,7 @@ impl Merge<'_> {
                     .ok_or_else(|| file.corrupt(KIND, 0, format!("text {slot} is unreadable")))?;
                 if block.push(text) {
                     ends.push(columns, &mut end, &block.take())?;
-                    step(columns.take_pushed())?;
+                    columns.step(step)?;
                 }
             }
         }
@@ -418,7 +429,7 @@ impl Merge<'_> {
                         push_codes(columns, &mut gathered)?;
                     }
                 }
-                step(columns.take_pushed())?;
+                columns.step(step)?;
             }
         }
         push_codes(columns, &mut gathered)

@@ -91,4 +91,8 @@ impl Segment {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

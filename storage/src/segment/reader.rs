@@ -180,6 +180,8 @@ impl ColumnFile {
 
     /// Hashes every column as it is on the disk and checks that the bytes between columns are zero.
     pub(crate) fn verify(&self, problems: &mut Vec<Problem>) {
+        let result = self.verify_header();
+        self.note(result, problems);
         let mut table_end = HEADER_BYTES as u64;
         for column in &self.columns {
             table_end += crate::format::COLUMN_BYTES as u64;
@@ -190,9 +192,11 @@ impl ColumnFile {
         self.note(result, problems);
     }
 
-    /// Compares every column with its checksum; `step` hears of the bytes read.
-    pub(super) fn check(&self, step: &mut Step<'_>) -> Result<(), Error> {
-        self.columns.iter().try_for_each(|column| self.check_column(column, step))
+    /// Compares columns with their checksums: the one of this kind, or all. `step` hears of the bytes
+    /// read.
+    pub(super) fn check(&self, only: Option<ColumnKind>, step: &mut Step<'_>) -> Result<(), Error> {
+        let mut columns = self.columns.iter().filter(|column| only.is_none_or(|only| only == column.kind));
+        columns.try_for_each(|column| self.check_column(column, step))
     }
 
     fn note(&self, result: Result<(), Error>, problems: &mut Vec<Problem>) {
@@ -201,6 +205,22 @@ impl ColumnFile {
             Ok(()) => {}
             Err(Error::Corrupt { offset, what, .. }) => problems.push(Problem { path, offset, what }),
             Err(other) => problems.push(Problem { path, offset: 0, what: other.to_string() }),
+        }
+    }
+
+    fn verify_header(&self) -> Result<(), Error> {
+        let (path, length) = (self.path(), self.length());
+        let page = self.content.range(path, 0..PAGE as u64)?;
+        let offset = length.saturating_sub(FOOTER_BYTES as u64);
+        match Footer::decode(&self.content.range(path, offset..length)?) {
+            Some(footer) if footer.length != length => {
+                Err(Error::corrupt(path, offset, "the footer states another length"))
+            }
+            Some(footer) if footer.header_hash != hash(&page) => {
+                Err(Error::corrupt(path, 0, "the header's checksum does not match"))
+            }
+            Some(_) => Ok(()),
+            None => Err(Error::corrupt(path, offset, "the footer is missing")),
         }
     }
 

@@ -296,6 +296,43 @@ impl RowsFile {
         })
     }
 
+    /// Reads every kept input, those of dead rows included, and returns what cannot be read.
+    pub(crate) fn check_inputs(&self) -> Vec<Error> {
+        let mut damage = Vec::new();
+        let texts = self.file.parameter(ColumnKind::TextBlocks).unwrap_or_default() as usize;
+        for block in 0..texts.div_ceil(TEXTS_PER_BLOCK) {
+            let here = (texts - block * TEXTS_PER_BLOCK).min(TEXTS_PER_BLOCK);
+            match self.text_block(block) {
+                Ok(plain) if (0..here).all(|index| texts::text(&plain, here, index).is_some()) => {}
+                Ok(_) => damage.push(self.file.corrupt(
+                    ColumnKind::TextBlocks,
+                    0,
+                    format!("a text of block {block} is unreadable"),
+                )),
+                Err(error) => damage.push(error),
+            }
+        }
+        // The inputs lie one after the other, so that the last one is there only when all are.
+        for (modality, kind) in Modality::ALL.into_iter().zip(FEATURES) {
+            let has_texts = modality == Modality::Text && texts > 0;
+            if !has_texts && !self.file.has(kind) {
+                continue;
+            }
+            let last = self.present(modality).ones().filter(|row| self.slot(modality, *row).is_some()).last();
+            let Some(last) = last else { continue };
+            if let Err(error) = self.features(modality, last) {
+                damage.push(error);
+            }
+            if let (true, Some(slot)) = (has_texts, self.slot(modality, last))
+                && slot >= texts
+            {
+                let what = format!("it has {texts} texts where {} belong", slot + 1);
+                damage.push(self.file.corrupt(ColumnKind::TextBlocks, 0, what));
+            }
+        }
+        damage
+    }
+
     /// The block of texts with this number, unpacked.
     pub(super) fn text_block(&self, block: usize) -> Result<Vec<u8>, Error> {
         let range = || -> Option<Range<u64>> {

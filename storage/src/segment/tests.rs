@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use half::f16;
@@ -59,7 +58,7 @@ fn write(folder: &Path, buffer: &RowBuffer) -> Segment {
     Segment::write(&layout, 5, CollectionId(2), Some(MODEL), buffer).unwrap()
 }
 
-const MODES: [ReadMode; 2] = [ReadMode::Mapped, ReadMode::Read];
+pub(super) const MODES: [ReadMode; 2] = [ReadMode::Mapped, ReadMode::Read];
 
 fn guard(path: &Path, mode: ReadMode) -> FileGuard {
     Arc::new(Files::new(Arc::new(Disk), mode)).named(path.to_path_buf())
@@ -230,75 +229,16 @@ fn open_codes(path: &Path, length: u64, mode: ReadMode) -> Result<usize, Error> 
     Ok(problems.len())
 }
 
-type Open = fn(&Path, u64, ReadMode) -> Result<usize, Error>;
+pub(super) type Open = fn(&Path, u64, ReadMode) -> Result<usize, Error>;
 
 /// A small segment's files with the function that opens each.
-fn small_files(folder: &Path) -> Vec<(std::path::PathBuf, Open)> {
+pub(super) fn small_files(folder: &Path) -> Vec<(std::path::PathBuf, Open)> {
     let segment = write(folder, &buffer(IdKind::Str, 11));
     segment.keep();
     vec![
         (segment.rows.file().path().to_path_buf(), open_rows as Open),
         (segment.codes.as_ref().unwrap().file().path().to_path_buf(), open_codes as Open),
     ]
-}
-
-/// Places worth damaging: all near a byte that is not zero, and a sample of the zeros between.
-fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    (0..bytes.len()).filter(|at| {
-        let near = &bytes[at.saturating_sub(16)..bytes.len().min(at + 16)];
-        at % 61 == 0 || near.iter().any(|byte| *byte != 0)
-    })
-}
-
-#[test]
-fn every_flipped_byte_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, open) in small_files(folder.path()) {
-        let sound = fs::read(&path).unwrap();
-        let length = sound.len() as u64;
-        assert!(MODES.iter().all(|mode| matches!(open(&path, length, *mode), Ok(0))));
-        // Damaged in place and repaired again: nothing has it mapped in between.
-        let file = fs::File::options().write(true).open(&path).unwrap();
-        for at in places(&sound) {
-            let put = |byte: u8| file.write_all_at(&[byte], at as u64).unwrap();
-            put(sound[at] ^ 1 << (at % 8));
-            for mode in MODES {
-                match open(&path, length, mode) {
-                    Err(Error::Corrupt { .. } | Error::Version { .. }) => {}
-                    Ok(problems) => assert!(problems > 0, "{} byte {at}", path.display()),
-                    Err(other) => panic!("{} byte {at}: {other}", path.display()),
-                }
-            }
-            put(sound[at]);
-        }
-        assert!(MODES.iter().all(|mode| matches!(open(&path, length, *mode), Ok(0))));
-    }
-}
-
-#[test]
-fn every_cut_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, open) in small_files(folder.path()) {
-        let sound = fs::read(&path).unwrap();
-        let damaged = folder.path().join("damaged");
-        fs::write(&damaged, &sound).unwrap();
-        let file = fs::File::options().write(true).open(&damaged).unwrap();
-        for length in (0..sound.len()).rev() {
-            // Every length in the header and the footer and around pages, a sample of the others.
-            let special = length < 200 || length % 4096 < 2 || sound.len() - length < 30;
-            if !special && length % 41 != 0 {
-                continue;
-            }
-            file.set_len(length as u64).unwrap();
-            // Also when the catalog itself states the short length.
-            for stated in [sound.len(), length] {
-                for mode in MODES {
-                    let cut = open(&damaged, stated as u64, mode);
-                    assert!(matches!(cut, Err(Error::Corrupt { .. })), "{length}");
-                }
-            }
-        }
-    }
 }
 
 /// Truncating a file that is mapped would end the process.

@@ -6,9 +6,13 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::Step;
 use crate::durable::{Draft, Files};
 use crate::error::Error;
 use crate::format::{Column, ColumnKind, FOOTER_BYTES, Footer, HEADER_BYTES, Header, PAGE, hash, page_up};
+
+/// Bytes of a merge that may be waiting for the disk.
+const SYNC_EVERY: u64 = 32 << 20;
 
 /// Writes the file that `fill` pushes the columns of, and returns its length. `header.columns` is
 /// filled in here.
@@ -23,8 +27,15 @@ pub(super) fn write(
     let written = files.write_new(path, |draft| {
         // The header page stays a hole until it is known.
         draft.seek(SeekFrom::Start(PAGE as u64))?;
-        let mut writer =
-            ColumnWriter { draft, path, columns: Vec::new(), open: None, offset: PAGE as u64, pushed: 0 };
+        let mut writer = ColumnWriter {
+            draft,
+            path,
+            columns: Vec::new(),
+            open: None,
+            offset: PAGE as u64,
+            pushed: 0,
+            unsynced: 0,
+        };
         match fill(&mut writer).and_then(|()| writer.end()) {
             Ok(()) => {}
             Err(error) => {
@@ -55,6 +66,7 @@ pub(super) struct ColumnWriter<'d> {
     /// Where the next column starts.
     offset: u64,
     pushed: u64,
+    unsynced: u64,
 }
 
 struct OpenColumn {
@@ -122,9 +134,16 @@ impl ColumnWriter<'_> {
         Ok(())
     }
 
-    /// Bytes pushed since this was asked last.
-    pub(super) fn take_pushed(&mut self) -> u64 {
-        std::mem::take(&mut self.pushed)
+    /// Tells `step` of the bytes pushed since the last time, and lets them reach the disk bit by bit:
+    /// one sync of gigabytes at the end would keep everyone's commits waiting.
+    pub(super) fn step(&mut self, step: &mut Step<'_>) -> Result<(), Error> {
+        let pushed = std::mem::take(&mut self.pushed);
+        self.unsynced += pushed;
+        if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            self.draft.sync().map_err(Error::io(self.path, "sync"))?;
+        }
+        step(pushed)
     }
 
     /// Completes the column that was begun: zeros up to the next page.

@@ -29,7 +29,7 @@ fn everything(store: &Store) -> Vec<Vec<StoredRecord>> {
 #[test]
 fn a_checkpoint_is_a_database_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, a, b) = filled(&folder.path().join("db"));
+    let (store, a, _) = filled(&folder.path().join("db"));
     let before = everything(&store);
     let version = store.view().version();
     let target = folder.path().join("backups/monday");

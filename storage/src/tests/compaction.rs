@@ -44,7 +44,7 @@ impl Made {
         let external = config.external_codes;
         let present = [number % 5 != 1, number % 5 != 2];
         let mut fields = vec![(YEAR, Value::I64(number as i64 % 10))];
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             fields.push((LANG, Value::Str(format!("lang{}", number % 4))));
         }
         NewRecord {
@@ -566,5 +566,63 @@ fn writing_and_reading_go_on_beside_the_worker() {
     }
     assert_sound(&store);
     compact(&store, id);
+    assert_sound(&store);
+}
+
+/// Bytes of all files of a database.
+fn folder_bytes(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        // Files may go while they are listed.
+        let entry = entry.unwrap();
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += if metadata.is_dir() { folder_bytes(&entry.path()) } else { metadata.len() };
+    }
+    bytes
+}
+
+/// A small live set written over and over: 1,000 records with features of 2,560 bytes.
+#[test]
+fn a_hundred_thousand_upserts_leave_the_disk_bounded() {
+    const LIVE: u64 = 1000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { durability: Durability::Eventual, ..StoreOptions::default() };
+    let store = Store::open(folder.path(), options).unwrap();
+    let config = CollectionConfig { image: InputKind::Features { width: 1280 }, ..config(IdKind::U64) };
+    let id = store.create_collection("a", config).unwrap();
+    let mut features = vec![f16::ZERO; 1280];
+    let mut most = 0;
+    let mut live = 0;
+    let start = Instant::now();
+    for i in 0..100_000_u64 {
+        // Features that do not compress.
+        let mut state = i + 1;
+        for feature in &mut features {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *feature = f16::from_bits((state >> 48) as u16 & 0x3fff);
+        }
+        let record = NewRecord {
+            id: Some(RecordId::from(i * 7919 % LIVE)),
+            image: Some(&features),
+            fields: vec![(YEAR, Value::I64(i as i64))],
+            ..NewRecord::default()
+        };
+        store.write_grouped(id, |writer| writer.put(record)).unwrap();
+        if i % 500 == 0 {
+            most = most.max(folder_bytes(folder.path()));
+        }
+        if i + 1 == LIVE {
+            compact(&store, id);
+            live = folder_bytes(folder.path());
+        }
+    }
+    let end = folder_bytes(folder.path());
+    let took = start.elapsed();
+    compact(&store, id);
+    let compacted = folder_bytes(folder.path());
+    println!("{took:?}: live {live}, most {most}, at the end {end}, compacted {compacted}");
+    let bound = 2 * live + (128 << 20);
+    assert!(most <= bound && compacted <= 2 * live, "live {live}, most {most}, compacted {compacted}");
+    assert_eq!(view(&store, id).len(), LIVE);
     assert_sound(&store);
 }

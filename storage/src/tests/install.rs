@@ -8,15 +8,15 @@ use twinbit_kernels::{CodesBuf, Modality};
 use super::*;
 use crate::{BoxedError, Error, ModelId, Part};
 
-const A: ModelId = ModelId([0xaa; 16]);
-const B: ModelId = ModelId([0xbb; 16]);
+pub(super) const A: ModelId = ModelId([0xaa; 16]);
+pub(super) const B: ModelId = ModelId([0xbb; 16]);
 
 /// A code that depends on the row's text alone, and on the model.
 fn code(text: &str, model: ModelId) -> [u8; 2] {
     [text.parse::<u8>().unwrap_or(200), model.0[0]]
 }
 
-fn encode(model: ModelId) -> impl FnMut(&Part) -> Result<[CodesBuf; 2], BoxedError> {
+pub(super) fn encode(model: ModelId) -> impl FnMut(&Part) -> Result<[CodesBuf; 2], BoxedError> {
     move |part| {
         let bits = CodeBits::new(16)?;
         let mut codes = [CodesBuf::new(bits), CodesBuf::new(bits)];
@@ -31,15 +31,15 @@ fn encode(model: ModelId) -> impl FnMut(&Part) -> Result<[CodesBuf; 2], BoxedErr
     }
 }
 
-fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+pub(super) fn go_on(_: u64, _: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn install(store: &Store, id: CollectionId, model: ModelId) -> Result<(), Error> {
+pub(super) fn install(store: &Store, id: CollectionId, model: ModelId) -> Result<(), Error> {
     store.install_model(id, model, &model.0, &mut encode(model), &mut go_on)
 }
 
-fn check(store: &Store, id: CollectionId, model: ModelId) {
+pub(super) fn check(store: &Store, id: CollectionId, model: ModelId) {
     let view = view(store, id);
     assert_eq!(view.info().model, Some(model));
     for part in view.parts().iter() {
@@ -51,7 +51,7 @@ fn check(store: &Store, id: CollectionId, model: ModelId) {
     assert_eq!(store.model_bytes(model).unwrap(), model.0);
 }
 
-fn files(folder: &Path) -> Vec<String> {
+pub(super) fn files(folder: &Path) -> Vec<String> {
     let list = |name: &str| crate::durable::Files::default().names(&folder.join(name)).unwrap();
     let mut all = list("segments");
     all.extend(list("models"));

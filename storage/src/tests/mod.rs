@@ -4,12 +4,19 @@ mod bulk;
 mod checkpoint;
 mod compaction;
 mod concurrency;
+mod fuzz;
+mod indexes;
 mod install;
 mod maintenance;
 mod predicates;
 mod reopen;
+mod repair;
+mod resume;
 mod snapshots;
+mod statistics;
 mod transactions;
+mod verify;
+mod versions;
 
 use std::path::Path;
 
@@ -104,6 +111,19 @@ fn contents(view: &CollectionView) -> Vec<StoredRecord> {
 
 fn view(store: &Store, id: CollectionId) -> CollectionView {
     store.view().collection(id).unwrap()
+}
+
+/// Copies a database while it is open, as a crash would leave it: commits are with the system.
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let target = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy_folder(&entry, &target);
+        } else {
+            std::fs::copy(&entry, &target).unwrap();
+        }
+    }
 }
 
 fn assert_sound(store: &Store) {

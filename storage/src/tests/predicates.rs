@@ -104,10 +104,9 @@ fn selected(view: &CollectionView, predicate: &Predicate) -> Vec<u64> {
     rows.collect()
 }
 
-#[test]
-fn every_predicate_selects_what_brute_force_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+/// Two segments and fresh rows with random fields; some deleted, replaced and changed in each.
+fn mixed(folder: &Path) -> (Store, CollectionId) {
+    let store = open(folder);
     let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
@@ -136,11 +135,15 @@ fn every_predicate_selects_what_brute_force_does() {
         writer.set(&(record + 1).into(), &[(YEAR, None), (LANG, None)]).unwrap();
     }
     writer.commit().unwrap();
-    let view = view(&store, id);
+    (store, id)
+}
+
+fn assert_as_brute_force(store: &Store, id: CollectionId, cases: u32) {
+    let view = view(store, id);
     assert_eq!(view.parts().iter().filter(|part| part.is_segment()).count(), 2);
     assert_eq!(view.parts().len(), 3);
     let records = contents(&view);
-    let mut runner = TestRunner::new(Config::with_cases(800));
+    let mut runner = TestRunner::new(Config::with_cases(cases));
     runner
         .run(&predicate(), |predicate| {
             let expected: Vec<u64> = records
@@ -152,6 +155,50 @@ fn every_predicate_selects_what_brute_force_does() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn every_predicate_selects_what_brute_force_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id) = mixed(folder.path());
+    assert_as_brute_force(&store, id, 800);
+    assert_sound(&store);
+}
+
+/// Whatever the statistics say, only the way to the answer changes.
+#[test]
+fn wrong_statistics_change_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id) = mixed(folder.path());
+    let sketch = |values, some: &[Value]| {
+        let mut sketch = crate::sketch::Sketch::default();
+        some.iter().for_each(|value| sketch.note(value.borrow()));
+        sketch.values = values;
+        sketch.encode().unwrap()
+    };
+    let wrong: [Vec<(FieldId, Vec<u8>)>; 4] = [
+        // Nothing there, where there is much.
+        vec![(YEAR, sketch(0, &[Value::I64(900)])), (LANG, sketch(1, &["zzz".into()]))],
+        // Far too much.
+        vec![
+            (YEAR, sketch(u64::MAX, &[Value::I64(i64::MIN), Value::I64(i64::MAX)])),
+            (SCORE, sketch(1 << 40, &[Value::F64(f64::NEG_INFINITY), Value::F64(f64::INFINITY)])),
+        ],
+        // Of another type, and unreadable.
+        vec![(YEAR, sketch(5, &["a".into()])), (LANG, vec![1, 2, 3]), (SCORE, sketch(3, &[true.into()]))],
+        // Some say none and some say all.
+        vec![(YEAR, sketch(1, &[Value::I64(0)])), (SCORE, sketch(1 << 20, &[Value::F64(0.0)]))],
+    ];
+    for fields in wrong {
+        super::verify::damage(&store, |batch| {
+            batch.delete_prefix(crate::catalog::Family::Meta, &crate::keys::all_statistics(id));
+            for (field, bytes) in &fields {
+                batch.put(crate::catalog::Family::Meta, crate::keys::statistics(id, *field), bytes);
+            }
+        });
+        assert_as_brute_force(&store, id, 200);
+    }
+    store.repair().unwrap();
     assert_sound(&store);
 }
 

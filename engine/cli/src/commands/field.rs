@@ -1,11 +1,11 @@
-//! `twinbit field add`, and how a field is declared on the command line.
+//! `twinbit field`, and how a field is declared on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use twinbit::{Field, FieldType};
+use twinbit::{Collection, Field, FieldType};
 
 use crate::failure::Result;
 use crate::session::Session;
@@ -19,6 +19,23 @@ pub enum Action {
     /// Declare another field; the records there are have no value of it
     #[command(after_help = "Example:\n  twinbit field add photos.db year:u64:indexed")]
     Add(AddArguments),
+    /// Make an index of a field, so that filters on few of its values are fast
+    #[command(after_help = "Example:\n  twinbit field index photos.db year")]
+    Index(NameArguments),
+    /// Remove the index of a field; its values stay
+    #[command(after_help = "Example:\n  twinbit field unindex photos.db year")]
+    Unindex(NameArguments),
+}
+
+/// Arguments of `field index` and `field unindex`.
+#[derive(Args)]
+pub struct NameArguments {
+    /// Folder of the database
+    #[arg(value_name = "DB")]
+    db: PathBuf,
+    /// The field
+    #[arg(value_name = "NAME")]
+    field: String,
 }
 
 /// Arguments of `field add`.
@@ -84,19 +101,44 @@ impl FromStr for Declaration {
 
 /// Changes the declared fields.
 pub fn run(action: &Action, session: &Session) -> Result {
-    let Action::Add(arguments) = action;
-    let database = session.open(&arguments.db)?;
-    let collection = session.collection(&database)?;
-    let declaration = &arguments.field;
-    collection.add_field(declaration.name(), declaration.field())?;
-    if session.output.is_json() {
-        return session.output.object(&json!({ "added": declaration.name() }));
+    match action {
+        Action::Add(arguments) => {
+            let declaration = &arguments.field;
+            change(&arguments.db, session, declaration.name(), "added", |collection| {
+                collection.add_field(declaration.name(), declaration.field())
+            })
+        }
+        Action::Index(arguments) => {
+            change(&arguments.db, session, &arguments.field, "indexed", |collection| {
+                let spinner = session.progress.spinner("indexing");
+                let result = collection.add_index(&arguments.field);
+                spinner.finish_and_clear();
+                result
+            })
+        }
+        Action::Unindex(arguments) => {
+            change(&arguments.db, session, &arguments.field, "unindexed", |collection| {
+                collection.remove_index(&arguments.field)
+            })
+        }
     }
-    session.output.say(format!(
-        "added field \"{}\" to collection \"{}\"",
-        declaration.name(),
-        collection.name()
-    ))
+}
+
+/// Changes one field and says what was done with it.
+fn change(
+    db: &Path,
+    session: &Session,
+    field: &str,
+    done: &str,
+    change: impl FnOnce(&Collection) -> twinbit::Result<()>,
+) -> Result {
+    let database = session.open(db)?;
+    let collection = session.collection(&database)?;
+    change(&collection)?;
+    if session.output.is_json() {
+        return session.output.object(&json!({ done: field }));
+    }
+    session.output.say(format!("{done} field \"{field}\" of collection \"{}\"", collection.name()))
 }
 
 #[cfg(test)]

@@ -11,29 +11,56 @@ use crate::session::Session;
 
 /// Arguments of `verify`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  twinbit verify photos.db")]
+#[command(after_help = "Example:\n  twinbit verify photos.db\n  twinbit verify photos.db --repair")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
     db: PathBuf,
+    /// First make indexes and statistics anew where they are wrong, and remove files that belong to
+    /// nothing; records are not touched
+    #[arg(long)]
+    repair: bool,
 }
 
 /// Reads everything and compares it with its checksums.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
-    let database = session.read(&arguments.db)?;
+    let database = match arguments.repair {
+        true => session.open(&arguments.db)?,
+        false => session.read(&arguments.db)?,
+    };
     let spinner = session.progress.spinner("verifying");
-    let report = database.verify();
+    let repaired = arguments.repair.then(|| database.repair()).transpose();
+    let report = repaired.and_then(|repaired| Ok((repaired, database.verify()?)));
     spinner.finish_and_clear();
-    let report = report?;
+    let (repaired, report) = report?;
     let problems: Vec<_> = report
         .problems
         .iter()
         .map(|problem| json!({ "path": problem.path, "offset": problem.offset, "what": problem.what }))
         .collect();
     if session.output.is_json() {
-        session.output.object(&json!({
+        let mut object = json!({
             "files": report.files, "bytes": report.bytes, "rows": report.rows, "problems": problems,
-        }))?;
+        });
+        if let Some(repaired) = &repaired {
+            object["repaired"] = json!({
+                "index_entries_added": repaired.index_entries_added,
+                "index_entries_removed": repaired.index_entries_removed,
+                "statistics_rebuilt": repaired.statistics_rebuilt,
+                "files_removed": repaired.files_removed,
+                "fields_left": repaired.fields_left,
+            });
+        }
+        session.output.object(&object)?;
+    }
+    if let Some(repaired) = &repaired {
+        session.output.line(format!(
+            "repaired: {} index entries added, {} removed, statistics of {} fields rebuilt, {} files removed",
+            count(repaired.index_entries_added),
+            count(repaired.index_entries_removed),
+            count(repaired.statistics_rebuilt),
+            count(repaired.files_removed),
+        ))?;
     }
     for problem in &report.problems {
         session.output.line(format!(

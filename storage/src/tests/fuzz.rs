@@ -1,0 +1,84 @@
+//! Row 11 of the scorecard for the catalog's values.
+
+use std::borrow::Cow;
+
+use half::f16;
+
+use super::{config, image};
+use crate::buffer::Row as StoredRow;
+use crate::columns::{Chunk, ChunkValues};
+use crate::dead::Dead;
+use crate::fresh;
+use crate::meta::{CollectionCounters, Counters, Definition, ModelEntry, SegmentEntry};
+use crate::scorecard::mutate::fuzz;
+use crate::scorecard::row::{Row, fuzz_time};
+use crate::{FieldId, IdKind, ModelId, RecordId, Value};
+
+/// A value of each kind in the catalog.
+fn values() -> Vec<Vec<u8>> {
+    let features: Vec<f16> = image(1.0).to_vec();
+    let row = StoredRow {
+        ordinal: 5,
+        id: Cow::Owned(RecordId::from("an id")),
+        present: [true, true],
+        image: Some(Cow::Borrowed(&features)),
+        text: Some("a text"),
+        text_features: None,
+        codes: [Some(Cow::Owned(vec![1, 2])), Some(Cow::Owned(vec![3, 4]))],
+    };
+    let fields = [(FieldId(1), Value::I64(-3)), (FieldId(3), Value::Str("deutsch".to_owned()))];
+    let mut chunks = Vec::new();
+    for value in [Value::Str("word".to_owned()), Value::U64(7), Value::Bool(true), Value::F64(0.5)] {
+        let mut chunk = ChunkValues::default();
+        (0..9).for_each(|place| chunk.set(place * 400, Some(value.clone())));
+        chunks.extend(chunk.encode());
+    }
+    let mut dead = Dead::default();
+    (0..50_000).step_by(7).for_each(|ordinal| dead.insert(ordinal));
+    let mut values = vec![
+        fresh::encode(&row, true),
+        fresh::encode_fields(&fields),
+        Counters { next_collection: 1, next_segment: 2, version: 3 }.encode(),
+        CollectionCounters { next_ordinal: 9, live: 8, model: Some(ModelId([7; 16])) }.encode(),
+        Definition { name: "things".to_owned(), config: config(IdKind::Str) }.encode(),
+        SegmentEntry {
+            number: 1,
+            rows: 2,
+            last: 3,
+            rows_length: 4096,
+            codes: Some((ModelId([7; 16]), 8192)),
+        }
+        .encode(),
+        ModelEntry { length: 5, hash: 6 }.encode(),
+    ];
+    values.extend(chunks);
+    values.extend(dead.encoded().map(|(_, bytes)| bytes));
+    values
+}
+
+/// Reads bytes as every kind of value; whether they were one.
+fn read(bytes: &[u8]) -> bool {
+    let row = fresh::decode(5, bytes, 2).is_some();
+    let fields = fresh::decode_fields(bytes).is_some();
+    let meta = Counters::decode(bytes).is_some()
+        || CollectionCounters::decode(bytes).is_some()
+        || Definition::decode(bytes).is_some_and(|definition| definition.config.validate().is_ok())
+        || SegmentEntry::decode(bytes).is_some()
+        || ModelEntry::decode(bytes).is_some();
+    let chunk = Chunk::decode(bytes);
+    if let Some(chunk) = &chunk {
+        chunk.iter().for_each(|(place, value)| drop((place, value.map(|value| value.to_value()))));
+        for place in (0..4096).step_by(100) {
+            let _ = chunk.get(place);
+        }
+    }
+    let dead = Dead::default().add_chunk(1, bytes).is_some();
+    row || fields || meta || chunk.is_some() || dead
+}
+
+#[test]
+fn catalog_values_of_any_content_are_read_or_refused() {
+    let row = Row::begin(11, "fuzzing: catalog values");
+    let (tried, accepted) = fuzz("catalog_value", &values(), fuzz_time(), &mut read);
+    row.passed(&format!("{tried} inputs"), &format!("{accepted} read, the others refused, 0 panics"));
+}

@@ -1,0 +1,37 @@
+//! Segment files: checksums, order, codes beside rows, kept inputs.
+
+use super::{MANY, VerifyReport};
+use crate::view::CollectionView;
+
+pub(super) fn verify(view: &CollectionView, report: &mut VerifyReport) {
+    let mut end = None;
+    for segment in view.collection.segments() {
+        let files = [Some(segment.rows.file()), segment.codes.as_ref().map(|codes| codes.file())];
+        for file in files.into_iter().flatten() {
+            report.files += 1;
+            report.bytes += file.length();
+            file.verify(&mut report.problems);
+        }
+        let path = segment.rows.file().path();
+        if end.is_some_and(|end| segment.rows.base() <= end) {
+            report.add(path, "its ordinals overlap those of the segment before".to_owned());
+        }
+        end = Some(segment.rows.last());
+        let ordinals = (0..segment.rows.rows()).map(|row| segment.rows.ordinal(row));
+        if !ordinals.is_sorted_by(|a, b| a < b) {
+            report.add(path, "its ordinals do not ascend".to_owned());
+        }
+        let has_codes = segment.codes.as_ref().map(|codes| codes.model());
+        if view.info().codes_id() != has_codes {
+            report.add(path, "the codes beside it are not of the collection's model".to_owned());
+        }
+        for damage in segment.rows.check_inputs().into_iter().take(MANY) {
+            // Only damage is found there, and that is a problem rather than an error.
+            let _ = report.note::<()>(Err(damage));
+        }
+    }
+    if end.is_some_and(|end| end >= view.collection.next_ordinal) {
+        let catalog = view.state.pin.catalog().path();
+        report.add(catalog, "the next ordinal is one that a segment has already".to_owned());
+    }
+}

@@ -6,7 +6,7 @@ use half::f16;
 
 use super::{config, image};
 use crate::buffer::Row as StoredRow;
-use crate::columns::{Chunk, ChunkValues};
+use crate::columns::{Chunk, edited};
 use crate::dead::Dead;
 use crate::fresh;
 use crate::meta::{CollectionCounters, Counters, Definition, ModelEntry, SegmentEntry};
@@ -29,9 +29,8 @@ fn values() -> Vec<Vec<u8>> {
     let fields = [(FieldId(1), Value::I64(-3)), (FieldId(3), Value::Str("deutsch".to_owned()))];
     let mut chunks = Vec::new();
     for value in [Value::Str("word".to_owned()), Value::U64(7), Value::Bool(true), Value::F64(0.5)] {
-        let mut chunk = ChunkValues::default();
-        (0..9).for_each(|place| chunk.set(place * 400, Some(value.clone())));
-        chunks.extend(chunk.encode());
+        let edits = (0..9).map(|place| (place * 400, Some(Cow::Borrowed(&value))));
+        chunks.extend(edited(None, edits.collect()).unwrap());
     }
     let mut dead = Dead::default();
     (0..50_000).step_by(7).for_each(|ordinal| dead.insert(ordinal));

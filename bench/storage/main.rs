@@ -42,7 +42,9 @@ impl Settings {
     }
 }
 
-const MEASUREMENTS: [(&str, fn(&Settings, &mut Report) -> Outcome<()>); 6] = [
+type Measure = fn(&Settings, &mut Report) -> Outcome<()>;
+
+const MEASUREMENTS: [(&str, Measure); 6] = [
     ("bulk", bulk::measure),
     ("records", records::measure),
     ("commits", commits::measure),

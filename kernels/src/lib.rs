@@ -33,6 +33,7 @@ mod codes;
 mod codes_buf;
 mod cpu;
 mod error;
+mod lane;
 mod mask;
 mod modality;
 mod pack;

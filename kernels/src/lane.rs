@@ -1,0 +1,307 @@
+//! One task of a scan: a group of queries taken through a range of rows.
+//!
+//! The rows come in *steps* whose codes fit the first-level cache, and every query is compared with
+//! a step before the next one, so that a batch reads memory once a group of queries. A step is
+//! *screened*: the nearest of 64 codes is held against the query's limit, several queries at a time
+//! in registers, and only groups of 64 that hold a survivor, few after the first steps, are looked
+//! at again. While most rows still survive, a query takes a whole step at once instead.
+//!
+//! Masked rows are removed from the survivors; 64 rows that are all masked are not compared at all;
+//! and where a mask leaves few rows, they are fetched one by one, each asked for well before it is
+//! needed, so that the time goes with the rows left and not with the rows there are.
+
+use std::ops::Range;
+
+use crate::cpu::prefetch;
+use crate::query::Query;
+use crate::scan::Scan;
+use crate::topk::TopK;
+use crate::{Codes, Error, Hit, Isa, Line, RowMask};
+
+/// Rows are compared in groups of this many, one word of a mask.
+pub(crate) const GROUP: usize = 64;
+/// A step's codes take about this many bytes, half of a small first-level cache.
+const STEP_BYTES: usize = 16 << 10;
+/// The most rows in a step, whatever their size: as many groups as a word has bits.
+const STEP_ROWS: usize = GROUP * GROUP;
+/// The caller's `stop` is asked, and the mask's density judged, once in this many rows.
+const STRETCH_ROWS: usize = 1 << 16;
+/// With fewer rows left than one in this many, they are fetched one by one.
+const SPARSE: usize = 20;
+/// Rows fetched together when they are fetched one by one.
+const FETCH: usize = 64;
+
+/// A range of the rows of a scan, and the buffers to walk it.
+pub(crate) struct Lane<'a> {
+    codes: Codes<'a>,
+    mask: Option<&'a RowMask>,
+    isa: Isa,
+    stop: Option<&'a (dyn Fn() -> bool + Sync)>,
+    rows: Range<usize>,
+    survivors: [u64; STEP_ROWS / GROUP],
+    distances: Vec<u16>,
+}
+
+/// A part of a lane, as it is to be taken.
+enum Piece<'r> {
+    /// All rows of a range that starts at a multiple of 64, the masked ones among them.
+    Run(Range<usize>),
+    /// Single rows, ascending, none of them masked.
+    Rows(&'r [u32]),
+}
+
+impl<'a> Lane<'a> {
+    pub(crate) fn new(scan: &Scan<'a>, rows: Range<usize>) -> Self {
+        Self {
+            codes: scan.codes,
+            mask: scan.mask,
+            isa: scan.isa,
+            stop: scan.stop,
+            rows,
+            survivors: [0; _],
+            distances: vec![0; STEP_ROWS],
+        }
+    }
+
+    /// Add the number of rows at a distance of at most `radius` of each query to `counts`.
+    pub(crate) fn count(&mut self, queries: &[Query], radius: u32, counts: &mut [u64]) -> Result<(), Error> {
+        self.walk(|lane, piece| {
+            for (query, count) in queries.iter().zip(&mut *counts) {
+                *count += match &piece {
+                    Piece::Run(rows) => {
+                        let survivors = lane.survivors(query, rows.clone(), radius);
+                        survivors.iter().map(|word| u64::from(word.count_ones())).sum::<u64>()
+                    }
+                    Piece::Rows(rows) => {
+                        let distances = lane.distances_of(query, rows);
+                        distances.iter().filter(|&&distance| u32::from(distance) <= radius).count() as u64
+                    }
+                };
+            }
+        })
+    }
+
+    /// Offer every query's collector the rows that it could keep.
+    pub(crate) fn nearest(&mut self, queries: &[Query], tops: &mut [TopK]) -> Result<(), Error> {
+        let mut groups = vec![0; queries.len()];
+        let mut limits = vec![0; queries.len()];
+        // Whether most queries had many survivors in the last step, as all have in the first.
+        let mut crowded = true;
+        self.walk(|lane, piece| match piece {
+            Piece::Rows(rows) => {
+                for (query, top) in queries.iter().zip(&mut *tops) {
+                    lane.offer_rows(query, rows, top);
+                }
+            }
+            Piece::Run(run) if crowded => {
+                let mut survivors = 0;
+                for (query, top) in queries.iter().zip(&mut *tops) {
+                    survivors += lane.collect(query, run.clone(), top);
+                }
+                crowded = survivors * GROUP > run.len() * queries.len();
+            }
+            Piece::Run(run) => {
+                let whole = run.start..run.end / GROUP * GROUP;
+                let lines = lane.codes.lines_of(whole.start, whole.end);
+                for (limit, top) in limits.iter_mut().zip(&*tops) {
+                    *limit = top.bound().map_or(0, |bound| bound + 1);
+                }
+                lane.isa.screen(queries, lines, &limits, &mut groups);
+                let mut survivors = 0;
+                for ((query, &groups), top) in queries.iter().zip(&groups).zip(&mut *tops) {
+                    if groups != 0 {
+                        survivors += lane.collect_groups(query, whole.clone(), groups, top);
+                    }
+                    if whole.end < run.end {
+                        lane.collect(query, whole.end..run.end, top);
+                    }
+                }
+                crowded = survivors * GROUP > run.len() * queries.len();
+            }
+        })
+    }
+
+    /// Cut the lane into pieces.
+    fn walk(&mut self, mut take: impl FnMut(&mut Self, Piece<'_>)) -> Result<(), Error> {
+        let group_bytes = Query::lines_per_group(self.codes.bits()) * size_of::<Line>();
+        let step_rows = (STEP_BYTES / group_bytes * GROUP).clamp(GROUP, STEP_ROWS);
+        // A query has no useful bound yet, so that every row of its first step survives: begin small.
+        let mut size = GROUP;
+        let end = self.rows.end;
+        for start in self.rows.clone().step_by(STRETCH_ROWS) {
+            if self.stop.is_some_and(|stop| stop()) {
+                return Err(Error::Stopped);
+            }
+            let stretch = start..end.min(start + STRETCH_ROWS);
+            if let Some(mask) = self.mask
+                && is_sparse(mask, &stretch)
+            {
+                self.fetch(mask, stretch, &mut take);
+                continue;
+            }
+            let mut first = stretch.start;
+            while let Some(run) = self.next_run(first..stretch.end, size) {
+                first = run.end;
+                size = (size * 2).min(step_rows);
+                take(self, Piece::Run(run));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first run of at most `size` rows in a range, from a multiple of 64, none of whose groups is
+    /// all masked.
+    fn next_run(&self, rows: Range<usize>, size: usize) -> Option<Range<usize>> {
+        if rows.is_empty() {
+            return None;
+        }
+        let Some(mask) = self.mask else { return Some(rows.start..rows.end.min(rows.start + size)) };
+        let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
+        let skipped = words.iter().position(|&word| word != 0)?;
+        let words = &words[skipped..];
+        let words = &words[..words.len().min(size / GROUP)];
+        let kept = words.iter().position(|&word| word == 0).unwrap_or(words.len());
+        let first = rows.start + skipped * GROUP;
+        Some(first..rows.end.min(first + kept * GROUP))
+    }
+
+    /// Take the rows that a mask leaves of a stretch one by one: while some are compared, the memory
+    /// system brings the next ones.
+    fn fetch(&mut self, mask: &RowMask, rows: Range<usize>, take: &mut impl FnMut(&mut Self, Piece<'_>)) {
+        let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
+        // A word may add 64 rows before the buffer is looked at.
+        let mut buffer = [0_u32; 2 * FETCH + GROUP];
+        let (mut filled, mut asked) = (0, 0);
+        for (&word, first) in words.iter().zip((rows.start as u32..).step_by(GROUP)) {
+            let mut word = word;
+            // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
+            for _ in 0..2 {
+                buffer[filled] = first + word.trailing_zeros();
+                filled += usize::from(word != 0);
+                word &= word.wrapping_sub(1);
+            }
+            while word != 0 {
+                buffer[filled] = first + word.trailing_zeros();
+                filled += 1;
+                word &= word - 1;
+            }
+            if filled >= 2 * FETCH {
+                self.ask(&buffer[asked..filled]);
+                take(self, Piece::Rows(&buffer[..FETCH]));
+                buffer.copy_within(FETCH..filled, 0);
+                filled -= FETCH;
+                asked = filled;
+            }
+        }
+        self.ask(&buffer[asked..filled]);
+        for rows in buffer[..filled].chunks(FETCH) {
+            take(self, Piece::Rows(rows));
+        }
+    }
+
+    /// Ask for the lines of rows that are needed soon.
+    fn ask(&self, rows: &[u32]) {
+        let (bits, lines) = (self.codes.bits(), self.codes.lines());
+        let (per_block, block_lines) = (bits.rows_per_block(), bits.lines_per_block());
+        for &row in rows {
+            let first = row as usize / per_block * block_lines;
+            lines[first..first + block_lines].iter().for_each(prefetch);
+        }
+    }
+
+    /// The distances of single rows, at most [`STEP_ROWS`].
+    fn distances_of(&mut self, query: &Query, rows: &[u32]) -> &[u16] {
+        self.isa.at(query, self.codes.lines(), rows, &mut self.distances);
+        &self.distances[..rows.len()]
+    }
+
+    /// Offer those of single unmasked rows that a collector could keep.
+    fn offer_rows(&mut self, query: &Query, rows: &[u32], top: &mut TopK) {
+        let Some(bound) = top.bound() else { return };
+        let distances = self.distances_of(query, rows);
+        let nearest = distances.iter().copied().min();
+        if nearest.is_some_and(|nearest| u32::from(nearest) <= bound) {
+            for (&row, &distance) in rows.iter().zip(distances) {
+                top.offer(Hit { distance: u32::from(distance), row });
+            }
+            top.tighten();
+        }
+    }
+
+    /// One bit for each row of a run: in the mask and at a distance of at most `bound`.
+    fn survivors(&mut self, query: &Query, rows: Range<usize>, bound: u32) -> &[u64] {
+        let words = &mut self.survivors[..rows.len().div_ceil(GROUP)];
+        if bound < self.codes.bits().bits() as u32 {
+            self.isa.within(query, self.codes.lines_of(rows.start, rows.end), bound, words);
+        } else {
+            words.fill(u64::MAX);
+        }
+        // Rows after the last one of the matrix: padding of a block, or left by an earlier run.
+        let tail = rows.len() % GROUP;
+        if tail != 0
+            && let Some(last) = words.last_mut()
+        {
+            *last &= (1 << tail) - 1;
+        }
+        if let Some(mask) = self.mask {
+            for (word, mask) in words.iter_mut().zip(&mask.words()[rows.start / GROUP..]) {
+                *word &= mask;
+            }
+        }
+        words
+    }
+
+    /// Offer the rows of a run that could be among the nearest; how many there were.
+    fn collect(&mut self, query: &Query, rows: Range<usize>, top: &mut TopK) -> usize {
+        let Some(bound) = top.bound() else { return 0 };
+        let survivors = self.survivors(query, rows.clone(), bound);
+        let count = survivors.iter().map(|word| word.count_ones() as usize).sum();
+        if count == 0 {
+            return 0;
+        }
+        let words = rows.len().div_ceil(GROUP);
+        let dense = count > rows.len() / 16;
+        if dense {
+            let lines = self.codes.lines_of(rows.start, rows.end);
+            self.isa.distances(query, lines, &mut self.distances);
+        }
+        for (word, group) in self.survivors[..words].iter().zip((0..).step_by(GROUP)) {
+            let mut word = *word;
+            while word != 0 {
+                let place = group + word.trailing_zeros() as usize;
+                word &= word - 1;
+                let row = (rows.start + place) as u32;
+                if !dense {
+                    let distance = &mut self.distances[place..=place];
+                    self.isa.at(query, self.codes.lines(), &[row], distance);
+                }
+                top.offer(Hit { distance: u32::from(self.distances[place]), row });
+            }
+        }
+        top.tighten();
+        count
+    }
+
+    /// Offer the rows of some groups of a run that could be among the nearest; how many there were.
+    fn collect_groups(&mut self, query: &Query, rows: Range<usize>, groups: u64, top: &mut TopK) -> usize {
+        if groups.count_ones() as usize * GROUP > rows.len() / 2 {
+            return self.collect(query, rows, top);
+        }
+        let mut groups = groups;
+        let mut count = 0;
+        while groups != 0 {
+            let first = rows.start + groups.trailing_zeros() as usize * GROUP;
+            groups &= groups - 1;
+            count += self.collect(query, first..first + GROUP, top);
+        }
+        count
+    }
+}
+
+/// Whether a mask leaves few rows of a stretch, judged by one word in sixteen.
+fn is_sparse(mask: &RowMask, rows: &Range<usize>) -> bool {
+    let words = mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)].iter().step_by(16);
+    let looked_at = words.len() * GROUP;
+    let left: u32 = words.map(|word| word.count_ones()).sum();
+    left as usize * SPARSE < looked_at
+}

@@ -28,8 +28,12 @@ const STEP_ROWS: usize = GROUP * GROUP;
 const STRETCH_ROWS: usize = 1 << 16;
 /// With fewer rows left than one in this many, they are fetched one by one.
 const SPARSE: usize = 20;
-/// Rows fetched together when they are fetched one by one.
-const FETCH: usize = 64;
+/// Rows compared together when they are fetched one by one; as many more have been asked for.
+const FETCH: usize = 256;
+/// Rows asked for together.
+const ASK: usize = 32;
+/// Words of a mask that are skipped together when all are zero.
+const SKIP: usize = 8;
 
 /// A range of the rows of a scan, and the buffers to walk it.
 pub(crate) struct Lane<'a> {
@@ -65,7 +69,7 @@ impl<'a> Lane<'a> {
 
     /// Add the number of rows at a distance of at most `radius` of each query to `counts`.
     pub(crate) fn count(&mut self, queries: &[Query], radius: u32, counts: &mut [u64]) -> Result<(), Error> {
-        self.walk(|lane, piece| {
+        self.walk(queries.len(), |lane, piece| {
             for (query, count) in queries.iter().zip(&mut *counts) {
                 *count += match &piece {
                     Piece::Run(rows) => {
@@ -87,7 +91,7 @@ impl<'a> Lane<'a> {
         let mut limits = vec![0; queries.len()];
         // Whether most queries had many survivors in the last step, as all have in the first.
         let mut crowded = true;
-        self.walk(|lane, piece| match piece {
+        self.walk(queries.len(), |lane, piece| match piece {
             Piece::Rows(rows) => {
                 for (query, top) in queries.iter().zip(&mut *tops) {
                     lane.offer_rows(query, rows, top);
@@ -121,10 +125,11 @@ impl<'a> Lane<'a> {
         })
     }
 
-    /// Cut the lane into pieces.
-    fn walk(&mut self, mut take: impl FnMut(&mut Self, Piece<'_>)) -> Result<(), Error> {
+    /// Cut the lane into pieces; one query alone needs none of them twice, so they may be long.
+    fn walk(&mut self, queries: usize, mut take: impl FnMut(&mut Self, Piece<'_>)) -> Result<(), Error> {
         let group_bytes = Query::lines_per_group(self.codes.bits()) * size_of::<Line>();
-        let step_rows = (STEP_BYTES / group_bytes * GROUP).clamp(GROUP, STEP_ROWS);
+        let step_bytes = if queries == 1 { usize::MAX } else { STEP_BYTES };
+        let step_rows = (step_bytes / group_bytes).saturating_mul(GROUP).clamp(GROUP, STEP_ROWS);
         // A query has no useful bound yet, so that every row of its first step survives: begin small.
         let mut size = GROUP;
         let end = self.rows.end;
@@ -169,28 +174,36 @@ impl<'a> Lane<'a> {
     /// system brings the next ones.
     fn fetch(&mut self, mask: &RowMask, rows: Range<usize>, take: &mut impl FnMut(&mut Self, Piece<'_>)) {
         let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
-        // A word may add 64 rows before the buffer is looked at.
-        let mut buffer = [0_u32; 2 * FETCH + GROUP];
+        // A chunk of words may add this many rows before the buffer is looked at.
+        let mut buffer = [0_u32; 2 * FETCH + SKIP * GROUP];
         let (mut filled, mut asked) = (0, 0);
-        for (&word, first) in words.iter().zip((rows.start as u32..).step_by(GROUP)) {
-            let mut word = word;
-            // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
-            for _ in 0..2 {
-                buffer[filled] = first + word.trailing_zeros();
-                filled += usize::from(word != 0);
-                word &= word.wrapping_sub(1);
+        for (words, first) in words.chunks(SKIP).zip((rows.start as u32..).step_by(SKIP * GROUP)) {
+            if words.iter().fold(0, |all, word| all | word) == 0 {
+                continue;
             }
-            while word != 0 {
-                buffer[filled] = first + word.trailing_zeros();
-                filled += 1;
-                word &= word - 1;
+            for (&word, first) in words.iter().zip((first..).step_by(GROUP)) {
+                let mut word = word;
+                // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
+                for _ in 0..2 {
+                    buffer[filled] = first + word.trailing_zeros();
+                    filled += usize::from(word != 0);
+                    word &= word.wrapping_sub(1);
+                }
+                while word != 0 {
+                    buffer[filled] = first + word.trailing_zeros();
+                    filled += 1;
+                    word &= word - 1;
+                }
             }
-            if filled >= 2 * FETCH {
+            if filled >= asked + ASK {
                 self.ask(&buffer[asked..filled]);
+                asked = filled;
+            }
+            while filled >= 2 * FETCH {
                 take(self, Piece::Rows(&buffer[..FETCH]));
                 buffer.copy_within(FETCH..filled, 0);
                 filled -= FETCH;
-                asked = filled;
+                asked -= FETCH;
             }
         }
         self.ask(&buffer[asked..filled]);

@@ -3,8 +3,9 @@
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi64, _mm512_cmple_epu16_mask,
     _mm512_cmple_epu32_mask, _mm512_cmple_epu64_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi32_epi16,
-    _mm512_cvtepi64_epi16, _mm512_load_si512, _mm512_min_epu32, _mm512_popcnt_epi16, _mm512_popcnt_epi32, _mm512_popcnt_epi64, _mm512_set1_epi16,
-    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_si512, _mm512_xor_si512,
+    _mm512_cvtepi64_epi16, _mm512_load_si512, _mm512_min_epu32, _mm512_popcnt_epi16, _mm512_popcnt_epi32,
+    _mm512_popcnt_epi64, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_si512,
+    _mm512_xor_si512,
 };
 
 use super::Kernel;

@@ -134,13 +134,16 @@ impl Isa {
     }
 }
 
-/// Ask for a line that is needed soon; a hint that changes nothing but time.
+/// Ask for a place in memory that is needed soon; a hint that changes nothing but time.
+///
+/// It is brought to the second-level cache only: the first level follows fewer requests at a time,
+/// which was measured to take three times as long.
 #[inline]
 pub(crate) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of the target, and a prefetch reads nothing that a program can see.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(
             std::ptr::from_ref(place).cast(),
         );
     }

@@ -177,12 +177,12 @@ impl<'a> Lane<'a> {
         // A chunk of words may add this many rows before the buffer is looked at.
         let mut buffer = [0_u32; 2 * FETCH + SKIP * GROUP];
         let (mut filled, mut asked) = (0, 0);
-        for (words, first) in words.chunks(SKIP).zip((rows.start as u32..).step_by(SKIP * GROUP)) {
+        for (words, first) in words.chunks(SKIP).zip((rows.start..).step_by(SKIP * GROUP)) {
             if words.iter().fold(0, |all, word| all | word) == 0 {
                 continue;
             }
             for (&word, first) in words.iter().zip((first..).step_by(GROUP)) {
-                let mut word = word;
+                let (mut word, first) = (word, first as u32);
                 // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
                 for _ in 0..2 {
                     buffer[filled] = first + word.trailing_zeros();

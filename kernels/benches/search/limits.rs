@@ -23,13 +23,7 @@ pub(crate) fn compare(lines: &[Line], words: usize) -> Option<u32> {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq") {
         // SAFETY: the features were just detected.
-        return Some(unsafe {
-            match words {
-                1 => x86::compare::<1>(lines),
-                2 => x86::compare::<2>(lines),
-                _ => x86::compare::<4>(lines),
-            }
-        });
+        return Some(unsafe { x86::compare(lines, words) });
     }
     let _ = (lines, words);
     None
@@ -73,7 +67,17 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-    pub(super) fn compare<const WORDS: usize>(lines: &[Line]) -> u32 {
+    pub(super) fn compare(lines: &[Line], words: usize) -> u32 {
+        match words {
+            1 => compare_words::<1>(lines),
+            2 => compare_words::<2>(lines),
+            _ => compare_words::<4>(lines),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn compare_words<const WORDS: usize>(lines: &[Line]) -> u32 {
         let queries: [[__m512i; WORDS]; 4] = std::array::from_fn(|query| {
             std::array::from_fn(|word| {
                 _mm512_set1_epi64(0x5bd1_e995_7b93_15a7_i64.wrapping_mul((query * 8 + word + 1) as i64))

@@ -1,12 +1,15 @@
 //! The search against the limits of the machine, in one process and in turns.
 //!
 //! `cargo bench -p twinbit-kernels --bench search -- SECTION...` with the sections `single`, `batch`,
-//! `masks`, `index` and `peers`; without one, the first four. Every figure names what it is a share
-//! of. `SEARCH_ROWS` (10,000,000) and `SEARCH_THREADS` (1) change the size.
+//! `masks` and `index`; without one, all. Every figure names what it is a share of. `SEARCH_ROWS`
+//! (10,000,000) and `SEARCH_THREADS` (1) change the size. `bench/peers/search.py` talks to the section
+//! `peers`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a program that prints what it measures")]
 
 mod data;
+mod index;
 mod limits;
+mod peers;
 mod timing;
 
 use std::hint::black_box;
@@ -27,6 +30,12 @@ fn main() {
     let rows = setting("SEARCH_ROWS", 10_000_000);
     let asked: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let [section, folder, kind, bits, rows] = asked.as_slice()
+        && section == "peers"
+    {
+        peers::answer(folder.as_ref(), kind, bits, rows);
+        return;
+    }
     let wanted = |section: &str| asked.is_empty() || asked.iter().any(|asked| asked == section);
     println!("{} on {threads} threads, {rows} codes, k = {K}", Isa::best());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
@@ -39,6 +48,9 @@ fn main() {
         }
         if wanted("masks") {
             masks(rows);
+        }
+        if wanted("index") {
+            index::index(rows);
         }
     });
 }

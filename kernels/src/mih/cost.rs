@@ -8,11 +8,11 @@ use super::nearest::Nearest;
 use crate::CodeBits;
 
 /// To find a list: a start, and the first of the list's rows.
-const LIST: f64 = 15.0;
+const LIST: f64 = 20.0;
 /// To fetch a row's code and compare it, apart from its words.
-const ROW: f64 = 5.0;
+const ROW: f64 = 7.0;
 /// To fetch each word of a row's code, a line of its own.
-const ROW_WORD: f64 = 4.0;
+const ROW_WORD: f64 = 5.0;
 /// To read a byte of the codes from memory, in a scan for a single query.
 const SCAN_BYTE: f64 = 0.04;
 /// To compare eight codes by one word, in a scan for many queries.

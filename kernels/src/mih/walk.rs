@@ -13,7 +13,7 @@ const FETCH: usize = 512;
 /// Lists that are found together.
 const LISTS: usize = 64;
 /// While all shells cost less than this share of a scan, nobody looks ahead.
-const FREE: f64 = 1.0 / 128.0;
+const FREE: f64 = 1.0 / 256.0;
 /// While it is not known how far the nearest rows are, this share of a scan may be spent.
 const UNKNOWN: f64 = 1.0 / 16.0;
 

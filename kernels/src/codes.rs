@@ -1,5 +1,6 @@
 //! The borrowed matrix of codes: where each byte of a code lies in memory and on disk.
 
+use crate::cpu::prefetch;
 use crate::{CodeBits, Error};
 
 /// 64 bytes, aligned to 64: the unit of the layout of codes, one vector register or cache line.
@@ -146,6 +147,25 @@ impl<'a> Codes<'a> {
             code & (u64::MAX >> (64 - bits))
         } else {
             self.lines[row / 8 * self.bits.words() + word].0[row % 8]
+        }
+    }
+
+    /// Ask the memory system for the codes of some rows, which are needed soon.
+    pub(crate) fn prefetch(&self, rows: &[u32]) {
+        // Shifts, because a division would take longer than all the rest.
+        let shift = self.bits.rows_per_block().trailing_zeros();
+        match self.bits.lines_per_block() {
+            1 => {
+                for &row in rows {
+                    prefetch(&self.lines[row as usize >> shift]);
+                }
+            }
+            lines => {
+                for &row in rows {
+                    let first = (row as usize >> shift) * lines;
+                    self.lines[first..first + lines].iter().for_each(prefetch);
+                }
+            }
         }
     }
 

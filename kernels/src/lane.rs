@@ -12,7 +12,6 @@
 
 use std::ops::Range;
 
-use crate::cpu::prefetch;
 use crate::query::Query;
 use crate::scan::Scan;
 use crate::topk::TopK;
@@ -28,10 +27,10 @@ const STEP_ROWS: usize = GROUP * GROUP;
 const STRETCH_ROWS: usize = 1 << 16;
 /// With fewer rows left than one in this many, they are fetched one by one.
 const SPARSE: usize = 20;
-/// Rows compared together when they are fetched one by one; as many more have been asked for.
-const FETCH: usize = 256;
-/// Rows asked for together.
-const ASK: usize = 32;
+/// Rows compared together when they are fetched one by one.
+const FETCH: usize = 32;
+/// Rows asked for before they are compared: as many as keep the memory system busy.
+const AHEAD: usize = 512;
 /// Words of a mask that are skipped together when all are zero.
 const SKIP: usize = 8;
 
@@ -132,17 +131,20 @@ impl<'a> Lane<'a> {
         let step_rows = (step_bytes / group_bytes).saturating_mul(GROUP).clamp(GROUP, STEP_ROWS);
         // A query has no useful bound yet, so that every row of its first step survives: begin small.
         let mut size = GROUP;
+        let mut queue = Queue::new();
         let end = self.rows.end;
         for start in self.rows.clone().step_by(STRETCH_ROWS) {
             if self.stop.is_some_and(|stop| stop()) {
                 return Err(Error::Stopped);
             }
-            let stretch = start..end.min(start + STRETCH_ROWS);
-            if let Some(mask) = self.mask
-                && is_sparse(mask, &stretch)
-            {
-                self.fetch(mask, stretch, &mut take);
-                continue;
+            let mut stretch = start..end.min(start + STRETCH_ROWS);
+            if let Some(mask) = self.mask {
+                stretch.start = stretch.end.min(start + masked_rows(mask, &stretch));
+                if is_sparse(mask, &stretch) {
+                    self.fetch(mask, stretch, &mut queue, &mut take);
+                    continue;
+                }
+                self.drain(&mut queue, &mut take);
             }
             let mut first = stretch.start;
             while let Some(run) = self.next_run(first..stretch.end, size) {
@@ -151,6 +153,7 @@ impl<'a> Lane<'a> {
                 take(self, Piece::Run(run));
             }
         }
+        self.drain(&mut queue, &mut take);
         Ok(())
     }
 
@@ -170,56 +173,39 @@ impl<'a> Lane<'a> {
         Some(first..rows.end.min(first + kept * GROUP))
     }
 
-    /// Take the rows that a mask leaves of a stretch one by one: while some are compared, the memory
-    /// system brings the next ones.
-    fn fetch(&mut self, mask: &RowMask, rows: Range<usize>, take: &mut impl FnMut(&mut Self, Piece<'_>)) {
+    /// Put the rows that a mask leaves of a stretch into the queue, ask for them, and take those that
+    /// were asked for long enough ago.
+    fn fetch(
+        &mut self,
+        mask: &RowMask,
+        rows: Range<usize>,
+        queue: &mut Queue,
+        take: &mut impl FnMut(&mut Self, Piece<'_>),
+    ) {
         let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
-        // A chunk of words may add this many rows before the buffer is looked at.
-        let mut buffer = [0_u32; 2 * FETCH + SKIP * GROUP];
-        let (mut filled, mut asked) = (0, 0);
         for (words, first) in words.chunks(SKIP).zip((rows.start..).step_by(SKIP * GROUP)) {
             if words.iter().fold(0, |all, word| all | word) == 0 {
                 continue;
             }
+            let asked = queue.filled;
             for (&word, first) in words.iter().zip((first..).step_by(GROUP)) {
-                let (mut word, first) = (word, first as u32);
-                // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
-                for _ in 0..2 {
-                    buffer[filled] = first + word.trailing_zeros();
-                    filled += usize::from(word != 0);
-                    word &= word.wrapping_sub(1);
-                }
-                while word != 0 {
-                    buffer[filled] = first + word.trailing_zeros();
-                    filled += 1;
-                    word &= word - 1;
-                }
+                queue.push(word, first as u32);
             }
-            if filled >= asked + ASK {
-                self.ask(&buffer[asked..filled]);
-                asked = filled;
+            self.codes.prefetch(&queue.rows[asked..queue.filled]);
+            while queue.filled - queue.taken >= AHEAD + FETCH {
+                take(self, Piece::Rows(&queue.rows[queue.taken..queue.taken + FETCH]));
+                queue.taken += FETCH;
             }
-            while filled >= 2 * FETCH {
-                take(self, Piece::Rows(&buffer[..FETCH]));
-                buffer.copy_within(FETCH..filled, 0);
-                filled -= FETCH;
-                asked -= FETCH;
-            }
-        }
-        self.ask(&buffer[asked..filled]);
-        for rows in buffer[..filled].chunks(FETCH) {
-            take(self, Piece::Rows(rows));
+            queue.make_room();
         }
     }
 
-    /// Ask for the lines of rows that are needed soon.
-    fn ask(&self, rows: &[u32]) {
-        let (bits, lines) = (self.codes.bits(), self.codes.lines());
-        let (per_block, block_lines) = (bits.rows_per_block(), bits.lines_per_block());
-        for &row in rows {
-            let first = row as usize / per_block * block_lines;
-            lines[first..first + block_lines].iter().for_each(prefetch);
+    /// Take all rows in the queue.
+    fn drain(&mut self, queue: &mut Queue, take: &mut impl FnMut(&mut Self, Piece<'_>)) {
+        for rows in queue.rows[queue.taken..queue.filled].chunks(FETCH) {
+            take(self, Piece::Rows(rows));
         }
+        (queue.taken, queue.filled) = (0, 0);
     }
 
     /// The distances of single rows, at most [`STEP_ROWS`].
@@ -309,6 +295,54 @@ impl<'a> Lane<'a> {
         }
         count
     }
+}
+
+/// Single rows, ascending: asked for from the memory system as they come, taken some time later.
+struct Queue {
+    rows: [u32; 4 * AHEAD + SKIP * GROUP],
+    /// Rows before this place are done with.
+    taken: usize,
+    filled: usize,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        Self { rows: [0; _], taken: 0, filled: 0 }
+    }
+
+    /// Add the rows of a word of a mask, of which the first is `first`.
+    #[inline]
+    fn push(&mut self, word: u64, first: u32) {
+        let mut word = word;
+        // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
+        for _ in 0..2 {
+            self.rows[self.filled] = first + word.trailing_zeros();
+            self.filled += usize::from(word != 0);
+            word &= word.wrapping_sub(1);
+        }
+        while word != 0 {
+            self.rows[self.filled] = first + word.trailing_zeros();
+            self.filled += 1;
+            word &= word - 1;
+        }
+    }
+
+    /// Room for every row of the next words that are looked at together, and one place more, which
+    /// [`push`](Self::push) may write to without filling it.
+    fn make_room(&mut self) {
+        if self.filled + SKIP * GROUP >= self.rows.len() {
+            self.rows.copy_within(self.taken..self.filled, 0);
+            self.filled -= self.taken;
+            self.taken = 0;
+        }
+    }
+}
+
+/// How many rows at the start of a stretch are all masked, in units large enough to look at quickly.
+fn masked_rows(mask: &RowMask, rows: &Range<usize>) -> usize {
+    let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
+    let all_zero = |words: &&[u64]| words.iter().fold(0, |all, word| all | word) == 0;
+    words.chunks(GROUP).take_while(all_zero).count() * GROUP * GROUP
 }
 
 /// Whether a mask leaves few rows of a stretch, judged by one word in sixteen.

@@ -45,6 +45,15 @@ impl Query {
                     *distance = (lines[row / 8].0[row % 8] ^ word).count_ones() as u16;
                 }
             }
+            (_, &[a, b]) => {
+                let (blocks, _) = lines.as_chunks::<2>();
+                for (&row, distance) in rows.iter().zip(distances) {
+                    let row = row as usize;
+                    let [first, second] = &blocks[row / 8];
+                    let differing = [first.0[row % 8] ^ a, second.0[row % 8] ^ b];
+                    *distance = (differing[0].count_ones() + differing[1].count_ones()) as u16;
+                }
+            }
             (_, words) => {
                 for (&row, distance) in rows.iter().zip(distances) {
                     let row = row as usize;

@@ -91,7 +91,7 @@ fn single(threads: usize) {
         let query = one(&data::codes(Kind::Uniform, bits, 1).1);
         let scan = Scan::new(database);
         let times = in_turns(
-            9,
+            setting("SEARCH_TURNS", 9),
             [
                 &mut || read_all(lines, threads, 1),
                 &mut || read_all(lines, threads, 2),

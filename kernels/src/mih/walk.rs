@@ -4,7 +4,6 @@ use super::cost::{self, Growth};
 use super::key::flips;
 use super::nearest::Nearest;
 use super::view::{List, MultiIndex, Substring};
-use crate::cpu::prefetch;
 use crate::query::Query;
 use crate::{Codes, Error, Hit, Isa, RowMask};
 
@@ -198,7 +197,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                     }
                     self.rows.truncate(kept);
                 }
-                self.ask(first);
+                self.codes.prefetch(&self.rows[first..]);
                 if self.rows.len() >= 2 * FETCH {
                     self.offer(current, FETCH);
                 }
@@ -209,16 +208,6 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
         self.lists = lists;
         Ok(())
-    }
-
-    /// Ask for the codes of the rows read last.
-    fn ask(&self, first: usize) {
-        let (bits, lines) = (self.codes.bits(), self.codes.lines());
-        let (per_block, block_lines) = (bits.rows_per_block(), bits.lines_per_block());
-        for &row in &self.rows[first..] {
-            let line = row as usize / per_block * block_lines;
-            lines[line..line + block_lines].iter().for_each(prefetch);
-        }
     }
 
     /// Offer those of the first rows read that are met here for the first time.

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p twinbit-kernels --bench search -- SECTION...` with the sections `single`, `batch`,
 //! `masks` and `index`; without one, all. Every figure names what it is a share of. `SEARCH_ROWS`
-//! (10,000,000) and `SEARCH_THREADS` (1) change the size. `bench/peers/search.py` talks to the section
+//! (10,000,000) and `SEARCH_THREADS` (1) change the size, `SEARCH_TURNS` how often each has its turn. `bench/peers/search.py` talks to the section
 //! `peers`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a program that prints what it measures")]
 
@@ -178,7 +178,7 @@ fn masks(rows: usize) {
             let expected = masked.isa(Isa::scalar()).top_k(query.as_codes(), K);
             assert_eq!(masked.top_k(query.as_codes(), K), expected, "{bits} bits, {name}");
             let [all, left] = in_turns(
-                15,
+                setting("SEARCH_TURNS", 15),
                 [&mut || drop(black_box(scan.top_k(query.as_codes(), K))), &mut || {
                     drop(black_box(masked.top_k(query.as_codes(), K)))
                 }],

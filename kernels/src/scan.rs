@@ -134,7 +134,9 @@ impl<'a> Scan<'a> {
         let rows = self.codes.rows();
         let groups = queries.rows().div_ceil(QUERY_GROUP).max(1);
         let group_queries = queries.rows().div_ceil(groups).next_multiple_of(4);
-        let tasks = (rayon::current_num_threads() * TASKS_PER_THREAD).div_ceil(groups);
+        // Every lane collects as many rows as are asked for, so there are no more than are of use.
+        let threads = rayon::current_num_threads();
+        let tasks = if threads == 1 { 1 } else { (threads * TASKS_PER_THREAD).div_ceil(groups) };
         let lanes = tasks.min(rows / LANE_ROWS).max(1);
         let lane_rows = rows.div_ceil(lanes).next_multiple_of(GROUP);
 

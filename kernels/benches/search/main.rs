@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p twinbit-kernels --bench search -- SECTION...` with the sections `single`, `batch`,
 //! `masks` and `index`; without one, all. Every figure names what it is a share of. `SEARCH_ROWS`
-//! (10,000,000) and `SEARCH_THREADS` (1) change the size, `SEARCH_TURNS` how often each has its turn. `bench/peers/search.py` talks to the section
-//! `peers`.
+//! (10,000,000) and `SEARCH_THREADS` (1) change the size, `SEARCH_TURNS` how often each has its turn.
+//! `bench/peers/search.py` talks to the section `peers`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a program that prints what it measures")]
 
 mod data;

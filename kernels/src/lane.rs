@@ -313,13 +313,10 @@ impl Queue {
     /// Add the rows of a word of a mask, of which the first is `first`.
     #[inline]
     fn push(&mut self, word: u64, first: u32) {
-        let mut word = word;
-        // Nearly all words of a sparse mask have at most two bits: no branch depends on how many.
-        for _ in 0..2 {
-            self.rows[self.filled] = first + word.trailing_zeros();
-            self.filled += usize::from(word != 0);
-            word &= word.wrapping_sub(1);
-        }
+        // Most words of a sparse mask have no bit or one: no branch depends on which.
+        self.rows[self.filled] = first + word.trailing_zeros();
+        self.filled += usize::from(word != 0);
+        let mut word = word & word.wrapping_sub(1);
         while word != 0 {
             self.rows[self.filled] = first + word.trailing_zeros();
             self.filled += 1;

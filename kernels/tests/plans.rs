@@ -106,7 +106,7 @@ fn check(codes: &CodesBuf, queries: &CodesBuf, mask: Option<&RowMask>, k: usize,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_plan_answers_like_the_scalar_scan(

@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-storage install scorecard scorecard-long
+.PHONY: demo test check setup format bench bench-peers bench-storage install scorecard scorecard-long
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -39,7 +39,16 @@ check: setup
 	$(CARGO) test $(FLAGS) --workspace --test structure
 
 bench: setup
-	$(CARGO) bench --locked --workspace --bench scan --bench train_step
+	$(CARGO) bench --locked --workspace --bench scan --bench train_step --bench search --bench layouts
+
+# Search beside FAISS and usearch on the same codes, in turns.
+bench-peers: setup .venv/search
+	.venv/bin/python bench/peers/search.py
+
+.venv/search: bench/peers/search.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 # Storage beside other engines on the same records, in one run. ROWS and FOLDER (on a real disk) may
 # be given.

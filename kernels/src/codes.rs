@@ -1,5 +1,6 @@
 //! The borrowed matrix of codes: where each byte of a code lies in memory and on disk.
 
+use crate::cpu::prefetch;
 use crate::{CodeBits, Error};
 
 /// 64 bytes, aligned to 64: the unit of the layout of codes, one vector register or cache line.
@@ -63,8 +64,10 @@ impl<'a> Codes<'a> {
         if bytes.is_empty() {
             return Self::new(bits, rows, &[]);
         }
-        let lines = bytemuck::try_cast_slice(bytes)
-            .map_err(|_| Error::Alignment { remainder: bytes.as_ptr().addr() % size_of::<Line>() })?;
+        let lines = bytemuck::try_cast_slice(bytes).map_err(|_| {
+            let unit = size_of::<Line>();
+            Error::Alignment { what: "a column of codes", unit, remainder: bytes.as_ptr().addr() % unit }
+        })?;
         Self::new(bits, rows, lines)
     }
 
@@ -134,6 +137,38 @@ impl<'a> Codes<'a> {
         packed
     }
 
+    /// A word of a row's code; for 16- and 32-bit codes the code in the low bits.
+    #[inline]
+    pub(crate) fn word(&self, row: usize, word: usize) -> u64 {
+        let per_block = self.bits.rows_per_block();
+        if self.bits.is_packed() {
+            let (bits, per_word) = (self.bits.bits(), per_block / 8);
+            let code = self.lines[row / per_block].0[row / per_word % 8] >> (row % per_word * bits);
+            code & (u64::MAX >> (64 - bits))
+        } else {
+            self.lines[row / 8 * self.bits.words() + word].0[row % 8]
+        }
+    }
+
+    /// Ask the memory system for the codes of some rows, which are needed soon.
+    pub(crate) fn prefetch(&self, rows: &[u32]) {
+        // Shifts, because a division would take longer than all the rest.
+        let shift = self.bits.rows_per_block().trailing_zeros();
+        match self.bits.lines_per_block() {
+            1 => {
+                for &row in rows {
+                    prefetch(&self.lines[row as usize >> shift]);
+                }
+            }
+            lines => {
+                for &row in rows {
+                    let first = (row as usize >> shift) * lines;
+                    self.lines[first..first + lines].iter().for_each(prefetch);
+                }
+            }
+        }
+    }
+
     /// The lines of the blocks that hold the rows from `start` (a multiple of 64) to `end`.
     pub(crate) fn lines_of(&self, start: usize, end: usize) -> &'a [Line] {
         &self.lines[Self::line_count(self.bits, start)..Self::line_count(self.bits, end)]
@@ -187,7 +222,7 @@ mod tests {
         ));
         assert!(matches!(
             Codes::from_bytes(CodeBits::B64, 8, &bytes[8..72]),
-            Err(Error::Alignment { remainder: 8 })
+            Err(Error::Alignment { unit: 64, remainder: 8, .. })
         ));
         assert!(matches!(
             Codes::new(CodeBits::B64, 1 << 33, &[]),

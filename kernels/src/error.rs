@@ -26,13 +26,27 @@ pub enum Error {
         /// The number of rows asked for.
         rows: usize,
     },
-    /// Mapped codes do not start at a multiple of 64 bytes.
-    #[error(
-        "a column of codes must start at a multiple of 64 bytes, this one starts {remainder} bytes after one"
-    )]
+    /// Mapped bytes do not start where numbers may.
+    #[error("{what} must start at a multiple of {unit} bytes, this one starts {remainder} bytes after one")]
     Alignment {
-        /// The address modulo 64.
+        /// What was mapped.
+        what: &'static str,
+        /// 64 bytes for codes, 8 for an index.
+        unit: usize,
+        /// The address modulo the unit.
         remainder: usize,
+    },
+    /// The bytes of a multi-index do not hold together.
+    #[error(
+        "a multi-index is damaged, {what}: expected {expected}, got {got}; build it again from its codes"
+    )]
+    DamagedIndex {
+        /// What was read.
+        what: &'static str,
+        /// The value that would fit.
+        expected: u64,
+        /// The value found.
+        got: u64,
     },
     /// The nearest 0 codes were asked for.
     #[error("k must be at least 1")]

@@ -2,8 +2,9 @@
 //!
 //! This package holds what is close to the machine: matrices of binary codes in the layout that is
 //! also stored on disk ([`Codes`], [`CodesBuf`]), packing of real outputs to sign bits
-//! ([`pack_signs`]), row masks ([`RowMask`]) and the exact scan ([`Scan`]) with one implementation
-//! per instruction set ([`Isa`]), chosen at run time. It knows nothing of files, models or records.
+//! ([`pack_signs`]), row masks ([`RowMask`]), the exact scan ([`Scan`]) with one implementation per
+//! instruction set ([`Isa`]), chosen at run time, and an exact index ([`MultiIndex`]) with the planner
+//! that uses it where it is cheaper ([`Search`]). It knows nothing of files, models or records.
 //!
 //! ```
 //! use twinbit_kernels::{CodeBits, Scan, pack_signs};
@@ -33,11 +34,14 @@ mod codes;
 mod codes_buf;
 mod cpu;
 mod error;
+mod lane;
 mod mask;
+mod mih;
 mod modality;
 mod pack;
 mod query;
 mod scan;
+mod search;
 mod topk;
 
 pub use bits::CodeBits;
@@ -46,7 +50,9 @@ pub use codes_buf::CodesBuf;
 pub use cpu::Isa;
 pub use error::Error;
 pub use mask::RowMask;
+pub use mih::{MultiIndex, MultiIndexBuilder};
 pub use modality::Modality;
 pub use pack::{pack_signs, pack_signs_row, unpack_signs};
 pub use scan::Scan;
+pub use search::{Answer, Method, QueryPlan, Search};
 pub use topk::Hit;

@@ -1,6 +1,6 @@
 //! A query in the form the kernels compare lines with.
 
-use crate::{CodeBits, Codes};
+use crate::{CodeBits, Codes, Line};
 
 /// One query code, prepared for comparison with lines of codes of the same length.
 #[derive(Debug, Clone)]
@@ -25,17 +25,43 @@ impl Query {
         Self { bits, words }
     }
 
-    /// The distance to one code of a matrix, for the few rows that deserve no kernel call.
-    pub(crate) fn distance(&self, codes: Codes<'_>, row: usize) -> u32 {
-        let lines = codes.lines();
-        if self.bits.is_packed() {
-            let per_word = self.bits.rows_per_block() / 8;
-            let word = lines[row / self.bits.rows_per_block()].0[row / per_word % 8] ^ self.words[0];
-            let low = row % per_word * self.bits.bits();
-            (word >> low << (64 - self.bits.bits())).count_ones()
-        } else {
-            let block = &lines[row / 8 * self.words.len()..];
-            self.words.iter().zip(block).map(|(word, line)| (word ^ line.0[row % 8]).count_ones()).sum()
+    /// Write the distances of single rows of a matrix; each instruction set compiles its own.
+    #[inline(always)]
+    pub(crate) fn distances_at(&self, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
+        match (self.bits, self.words.as_slice()) {
+            (CodeBits::B16 | CodeBits::B32, _) => {
+                let (per_line, bits) = (self.bits.rows_per_block(), self.bits.bits());
+                let per_word = per_line / 8;
+                for (&row, distance) in rows.iter().zip(distances) {
+                    let row = row as usize;
+                    let word = lines[row / per_line].0[row / per_word % 8] ^ self.words[0];
+                    let low = row % per_word * bits;
+                    *distance = (word >> low << (64 - bits)).count_ones() as u16;
+                }
+            }
+            (_, &[word]) => {
+                for (&row, distance) in rows.iter().zip(distances) {
+                    let row = row as usize;
+                    *distance = (lines[row / 8].0[row % 8] ^ word).count_ones() as u16;
+                }
+            }
+            (_, &[a, b]) => {
+                let (blocks, _) = lines.as_chunks::<2>();
+                for (&row, distance) in rows.iter().zip(distances) {
+                    let row = row as usize;
+                    let [first, second] = &blocks[row / 8];
+                    let differing = [first.0[row % 8] ^ a, second.0[row % 8] ^ b];
+                    *distance = (differing[0].count_ones() + differing[1].count_ones()) as u16;
+                }
+            }
+            (_, words) => {
+                for (&row, distance) in rows.iter().zip(distances) {
+                    let row = row as usize;
+                    let block = &lines[row / 8 * words.len()..][..words.len()];
+                    let differing = words.iter().zip(block).map(|(word, line)| word ^ line.0[row % 8]);
+                    *distance = differing.map(u64::count_ones).sum::<u32>() as u16;
+                }
+            }
         }
     }
 

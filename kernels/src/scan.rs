@@ -1,34 +1,21 @@
 //! The exact scan: every query against every row, spread over threads.
 //!
 //! Rows are cut into *lanes* (contiguous ranges) and queries into groups; a task is one lane and
-//! one group. A task walks its lane in *steps* whose codes fit the first-level cache and compares
-//! every query of the group with a step before it goes on, so that a batch reads memory once a
-//! group. The kernel compares in registers with the query's current bound and gives back one bit a
-//! row; only rows that survive, few after the first steps, are looked at one by one. Masked rows
-//! are removed from those bits, and 64 rows that are all masked are not compared at all.
-//!
-//! The order (distance, row) is total, so the answer depends on neither lanes nor threads.
-
-use std::ops::Range;
+//! one group, walked as `lane.rs` tells. The order (distance, row) is total, so the answer depends
+//! on neither lanes nor threads.
 
 use rayon::prelude::*;
 
+use crate::lane::{GROUP, Lane};
 use crate::query::Query;
 use crate::topk::TopK;
 use crate::{Codes, Error, Hit, Isa, RowMask};
 
-/// Rows are compared in groups of this many, one word of a mask.
-const GROUP: usize = 64;
-/// A step's codes take about this many bytes, half of a small first-level cache.
-const STEP_BYTES: usize = 16 << 10;
-/// The most rows in a step, whatever their size.
-const STEP_ROWS: usize = 4096;
-/// The caller's `stop` is asked once in this many rows.
-const STOP_ROWS: usize = 1 << 16;
 /// Fewer rows than this are not worth a task of their own.
 const LANE_ROWS: usize = 1 << 13;
-/// Queries that share one walk through the rows.
-const QUERY_GROUP: usize = 64;
+/// Queries that share one walk through the rows: so many that reading memory costs little beside
+/// comparing, so few that what is kept for each stays in the second-level cache.
+const QUERY_GROUP: usize = 256;
 /// Tasks aimed at for every thread, so that a slow core delays the rest little.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -38,10 +25,10 @@ const TASKS_PER_THREAD: usize = 4;
 /// (distance, row); instruction set and number of threads never change them.
 #[derive(Clone, Copy)]
 pub struct Scan<'a> {
-    codes: Codes<'a>,
-    mask: Option<&'a RowMask>,
-    isa: Isa,
-    stop: Option<&'a (dyn Fn() -> bool + Sync)>,
+    pub(crate) codes: Codes<'a>,
+    pub(crate) mask: Option<&'a RowMask>,
+    pub(crate) isa: Isa,
+    pub(crate) stop: Option<&'a (dyn Fn() -> bool + Sync)>,
 }
 
 impl<'a> Scan<'a> {
@@ -106,21 +93,24 @@ impl<'a> Scan<'a> {
     pub fn count_within(&self, queries: Codes<'_>, radius: u32) -> Result<Vec<u64>, Error> {
         self.run(
             queries,
-            || 0_u64,
-            |lane, query, rows, count| {
-                let survivors = lane.survivors(query, rows, radius);
-                *count += survivors.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+            |lane, queries| {
+                let mut counts = vec![0; queries.len()];
+                lane.count(queries, radius, &mut counts)?;
+                Ok(counts)
             },
             |lanes| lanes.sum(),
         )
     }
 
     /// The at most `k` nearest rows no farther than `radius`.
-    fn nearest(&self, queries: Codes<'_>, k: usize, radius: u32) -> Result<Vec<Vec<Hit>>, Error> {
+    pub(crate) fn nearest(&self, queries: Codes<'_>, k: usize, radius: u32) -> Result<Vec<Vec<Hit>>, Error> {
         self.run(
             queries,
-            || TopK::new(k, radius),
-            |lane, query, rows, top| lane.collect(query, rows, top),
+            |lane, queries| {
+                let mut tops = vec![TopK::new(k, radius); queries.len()];
+                lane.nearest(queries, &mut tops)?;
+                Ok(tops)
+            },
             |mut lanes| {
                 let Some(mut all) = lanes.next() else { return Vec::new() };
                 // Lanes come in ascending order of rows, as `TopK` wants its offers.
@@ -133,34 +123,34 @@ impl<'a> Scan<'a> {
         )
     }
 
-    /// Walk the rows with a state for each query and lane, then merge each query's lanes.
+    /// Walk every lane with every group of queries, then merge what each query got from its lanes.
     fn run<S: Send, T: Send>(
         &self,
         queries: Codes<'_>,
-        start: impl Fn() -> S + Sync,
-        step: impl Fn(&mut Lane<'_>, &Query, Range<usize>, &mut S) + Sync,
+        walk: impl Fn(&mut Lane<'_>, &[Query]) -> Result<Vec<S>, Error> + Sync,
         merge: impl Fn(std::vec::IntoIter<S>) -> T + Sync,
     ) -> Result<Vec<T>, Error> {
         self.check(queries)?;
         let rows = self.codes.rows();
         let groups = queries.rows().div_ceil(QUERY_GROUP).max(1);
-        let tasks = (rayon::current_num_threads() * TASKS_PER_THREAD).div_ceil(groups);
+        let group_queries = queries.rows().div_ceil(groups).next_multiple_of(4);
+        // Every lane collects as many rows as are asked for, so there are no more than are of use.
+        let threads = rayon::current_num_threads();
+        let tasks = if threads == 1 { 1 } else { (threads * TASKS_PER_THREAD).div_ceil(groups) };
         let lanes = tasks.min(rows / LANE_ROWS).max(1);
         let lane_rows = rows.div_ceil(lanes).next_multiple_of(GROUP);
 
         let groups: Result<Vec<Vec<T>>, Error> = (0..groups)
             .into_par_iter()
             .map(|group| {
-                let first = group * QUERY_GROUP;
-                let last = queries.rows().min(first + QUERY_GROUP);
+                let first = queries.rows().min(group * group_queries);
+                let last = queries.rows().min(first + group_queries);
                 let prepared: Vec<Query> = (first..last).map(|row| Query::of_row(queries, row)).collect();
                 let walked: Result<Vec<Vec<S>>, Error> = (0..lanes)
                     .into_par_iter()
                     .map(|lane| {
                         let rows = rows.min(lane * lane_rows)..rows.min((lane + 1) * lane_rows);
-                        let mut states: Vec<S> = prepared.iter().map(|_| start()).collect();
-                        self.walk(rows, &prepared, &mut states, &step)?;
-                        Ok(states)
+                        walk(&mut Lane::new(self, rows), &prepared)
                     })
                     .collect();
                 let mut lanes: Vec<_> = walked?.into_iter().map(Vec::into_iter).collect();
@@ -172,7 +162,7 @@ impl<'a> Scan<'a> {
         Ok(groups?.into_iter().flatten().collect())
     }
 
-    fn check(&self, queries: Codes<'_>) -> Result<(), Error> {
+    pub(crate) fn check(&self, queries: Codes<'_>) -> Result<(), Error> {
         let (expected, got) = (self.codes.bits().bits(), queries.bits().bits());
         if expected != got {
             return Err(Error::Shape { what: "bits of a query", expected, got });
@@ -184,128 +174,6 @@ impl<'a> Scan<'a> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Take the rows of one lane through the queries of one group, step by step.
-    fn walk<S>(
-        &self,
-        rows: Range<usize>,
-        queries: &[Query],
-        states: &mut [S],
-        step: &impl Fn(&mut Lane<'_>, &Query, Range<usize>, &mut S),
-    ) -> Result<(), Error> {
-        let group_bytes = Query::lines_per_group(self.codes.bits()) * size_of::<crate::Line>();
-        let step_rows = (STEP_BYTES / group_bytes * GROUP).clamp(GROUP, STEP_ROWS);
-        let mut lane = Lane::new(self);
-        let mut rows_to_stop = 0;
-        let mut first = rows.start;
-        // A query has no useful bound yet, so that every row of its first step survives: begin small.
-        let mut size = GROUP;
-        while first < rows.end {
-            if rows_to_stop == 0 {
-                if self.stop.is_some_and(|stop| stop()) {
-                    return Err(Error::Stopped);
-                }
-                rows_to_stop = STOP_ROWS;
-            }
-            let last = rows.end.min(first + size);
-            rows_to_stop = rows_to_stop.saturating_sub(size);
-            let mut from = first;
-            while let Some(run) = self.next_run(from..last) {
-                from = run.end;
-                for (query, state) in queries.iter().zip(&mut *states) {
-                    step(&mut lane, query, run.clone(), state);
-                }
-            }
-            first = last;
-            size = (size * 2).min(step_rows);
-        }
-        Ok(())
-    }
-
-    /// The first run of rows in a range, from a multiple of 64, none of whose groups is all masked.
-    fn next_run(&self, rows: Range<usize>) -> Option<Range<usize>> {
-        if rows.is_empty() {
-            return None;
-        }
-        let Some(mask) = self.mask else { return Some(rows) };
-        let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
-        let skipped = words.iter().position(|&word| word != 0)?;
-        let kept = words[skipped..].iter().position(|&word| word == 0).unwrap_or(words.len() - skipped);
-        let first = rows.start + skipped * GROUP;
-        Some(first..rows.end.min(first + kept * GROUP))
-    }
-}
-
-/// The buffers of one task.
-struct Lane<'a> {
-    codes: Codes<'a>,
-    mask: Option<&'a RowMask>,
-    isa: Isa,
-    survivors: [u64; STEP_ROWS / GROUP],
-    distances: Vec<u16>,
-}
-
-impl<'a> Lane<'a> {
-    fn new(scan: &Scan<'a>) -> Self {
-        Self {
-            codes: scan.codes,
-            mask: scan.mask,
-            isa: scan.isa,
-            survivors: [0; _],
-            distances: vec![0; STEP_ROWS],
-        }
-    }
-
-    /// One bit for each row of a run: in the mask and at a distance of at most `bound`.
-    fn survivors(&mut self, query: &Query, rows: Range<usize>, bound: u32) -> &[u64] {
-        let words = &mut self.survivors[..rows.len().div_ceil(GROUP)];
-        if bound < self.codes.bits().bits() as u32 {
-            self.isa.within(query, self.codes.lines_of(rows.start, rows.end), bound, words);
-        } else {
-            words.fill(u64::MAX);
-        }
-        // Rows after the last one of the matrix: padding of a block, or left by an earlier run.
-        let tail = rows.len() % GROUP;
-        if tail != 0
-            && let Some(last) = words.last_mut()
-        {
-            *last &= (1 << tail) - 1;
-        }
-        if let Some(mask) = self.mask {
-            for (word, mask) in words.iter_mut().zip(&mask.words()[rows.start / GROUP..]) {
-                *word &= mask;
-            }
-        }
-        words
-    }
-
-    /// Offer the rows of a run that could be among the nearest.
-    fn collect(&mut self, query: &Query, rows: Range<usize>, top: &mut TopK) {
-        let Some(bound) = top.bound() else { return };
-        let survivors = self.survivors(query, rows.clone(), bound);
-        let count: u32 = survivors.iter().map(|word| word.count_ones()).sum();
-        if count == 0 {
-            return;
-        }
-        let words = rows.len().div_ceil(GROUP);
-        let dense = count as usize > rows.len() / 16;
-        if dense {
-            let lines = self.codes.lines_of(rows.start, rows.end);
-            self.isa.distances(query, lines, &mut self.distances);
-        }
-        for (word, group) in self.survivors[..words].iter().zip((0..).step_by(GROUP)) {
-            let mut word = *word;
-            while word != 0 {
-                let place = group + word.trailing_zeros() as usize;
-                word &= word - 1;
-                let row = rows.start + place;
-                let distance =
-                    if dense { u32::from(self.distances[place]) } else { query.distance(self.codes, row) };
-                top.offer(Hit { distance, row: row as u32 });
-            }
-        }
-        top.tighten();
     }
 }
 

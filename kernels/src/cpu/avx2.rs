@@ -14,8 +14,14 @@ use super::Kernel;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
-pub(super) const KERNEL: Kernel =
-    Kernel { name: "avx2", detected: || is_x86_feature_detected!("avx2"), within, distances };
+pub(super) const KERNEL: Kernel = Kernel {
+    name: "avx2",
+    detected: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt"),
+    within,
+    distances,
+    at,
+    screen: None,
+};
 
 /// So many counts of at most 8 fit a byte.
 const COUNTS_PER_BYTE: usize = 31;
@@ -96,6 +102,11 @@ fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
             }
         }
     }
+}
+
+#[target_feature(enable = "popcnt")]
+fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
+    query.distances_at(lines, rows, distances);
 }
 
 fn narrow(sums: &[u32], out: &mut [u16]) {

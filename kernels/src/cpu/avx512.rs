@@ -2,9 +2,10 @@
 
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi64, _mm512_cmple_epu16_mask,
-    _mm512_cmple_epu32_mask, _mm512_cmple_epu64_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi64_epi16,
-    _mm512_load_si512, _mm512_popcnt_epi16, _mm512_popcnt_epi32, _mm512_popcnt_epi64, _mm512_set1_epi16,
-    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_si512, _mm512_xor_si512,
+    _mm512_cmple_epu32_mask, _mm512_cmple_epu64_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi32_epi16,
+    _mm512_cvtepi64_epi16, _mm512_load_si512, _mm512_min_epu32, _mm512_popcnt_epi16, _mm512_popcnt_epi32,
+    _mm512_popcnt_epi64, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_si512,
+    _mm512_xor_si512,
 };
 
 use super::Kernel;
@@ -18,9 +19,12 @@ pub(super) const KERNEL: Kernel = Kernel {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vpopcntdq")
             && is_x86_feature_detected!("avx512bitalg")
+            && is_x86_feature_detected!("popcnt")
     },
     within,
     distances,
+    at,
+    screen: Some(screen),
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
@@ -101,6 +105,100 @@ fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
             }
         }
     }
+}
+
+#[target_feature(enable = "popcnt")]
+fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
+    query.distances_at(lines, rows, distances);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
+fn screen(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
+    match queries.first().map(|query| query.words.len()) {
+        Some(1) => screen_fixed::<1, 4>(queries, lines, limits, groups),
+        Some(2) => screen_fixed::<2, 4>(queries, lines, limits, groups),
+        Some(4) => screen_fixed::<4, 4>(queries, lines, limits, groups),
+        Some(8) => screen_fixed::<8, 2>(queries, lines, limits, groups),
+        _ => {
+            for ((query, &limit), groups) in queries.iter().zip(limits).zip(groups) {
+                *groups = screen_long(&query.words, lines, limit);
+            }
+        }
+    }
+}
+
+/// The case of few words: as many queries as leave registers for a block of codes take each block
+/// together, so that the counting and not the loads are the limit.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
+fn screen_fixed<const WORDS: usize, const QUERIES: usize>(
+    queries: &[Query],
+    lines: &[Line],
+    limits: &[u32],
+    groups: &mut [u64],
+) {
+    let together = queries.len() / QUERIES * QUERIES;
+    for first in (0..together).step_by(QUERIES) {
+        let found = screen_block::<WORDS, QUERIES>(&queries[first..], lines, &limits[first..]);
+        groups[first..first + QUERIES].copy_from_slice(&found);
+    }
+    for first in together..queries.len() {
+        [groups[first]] = screen_block::<WORDS, 1>(&queries[first..], lines, &limits[first..]);
+    }
+}
+
+/// Screen the first `QUERIES` of the queries.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
+fn screen_block<const WORDS: usize, const QUERIES: usize>(
+    queries: &[Query],
+    lines: &[Line],
+    limits: &[u32],
+) -> [u64; QUERIES] {
+    let words: [[__m512i; WORDS]; QUERIES] =
+        std::array::from_fn(|query| std::array::from_fn(|word| broadcast(queries[query].words[word])));
+    let limits: [__m512i; QUERIES] = std::array::from_fn(|query| broadcast(u64::from(limits[query])));
+    let mut groups = [0; QUERIES];
+    for (group, lines) in lines.chunks_exact(8 * WORDS).enumerate() {
+        // The nearest of 64 codes is compared with the limit, not each code.
+        let mut nearest = [broadcast(u64::MAX); QUERIES];
+        let (blocks, _) = lines.as_chunks::<WORDS>();
+        for block in blocks {
+            let codes: [__m512i; WORDS] = std::array::from_fn(|word| load(&block[word]));
+            for (nearest, words) in nearest.iter_mut().zip(&words) {
+                let mut sums = _mm512_popcnt_epi64(_mm512_xor_si512(codes[0], words[0]));
+                for word in 1..WORDS {
+                    let differing = _mm512_xor_si512(codes[word], words[word]);
+                    sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(differing));
+                }
+                // Sums fit the low half of 64 bits, and the minimum of halves is the cheaper one.
+                *nearest = _mm512_min_epu32(*nearest, sums);
+            }
+        }
+        let near: [u8; QUERIES] =
+            std::array::from_fn(|query| _mm512_cmplt_epu64_mask(nearest[query], limits[query]));
+        if near != [0; QUERIES] {
+            for (groups, near) in groups.iter_mut().zip(near) {
+                *groups |= u64::from(near != 0) << group;
+            }
+        }
+    }
+    groups
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn screen_long(words: &[u64], lines: &[Line], limit: u32) -> u64 {
+    let limit = broadcast(u64::from(limit));
+    let mut groups = 0;
+    for (group, lines) in lines.chunks_exact(8 * words.len()).enumerate() {
+        let mut nearest = broadcast(u64::MAX);
+        for block in lines.chunks_exact(words.len()) {
+            nearest = _mm512_min_epu32(nearest, sums(words, block));
+        }
+        groups |= u64::from(_mm512_cmplt_epu64_mask(nearest, limit) != 0) << group;
+    }
+    groups
 }
 
 /// The distances of the 8 codes of a block.

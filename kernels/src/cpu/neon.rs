@@ -9,8 +9,14 @@ use super::Kernel;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
-pub(super) const KERNEL: Kernel =
-    Kernel { name: "neon", detected: || std::arch::is_aarch64_feature_detected!("neon"), within, distances };
+pub(super) const KERNEL: Kernel = Kernel {
+    name: "neon",
+    detected: || std::arch::is_aarch64_feature_detected!("neon"),
+    within,
+    distances,
+    at,
+    screen: None,
+};
 
 #[target_feature(enable = "neon")]
 fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
@@ -32,6 +38,11 @@ fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
             *place = sums;
         }
     });
+}
+
+#[target_feature(enable = "neon")]
+fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
+    query.distances_at(lines, rows, distances);
 }
 
 /// Call `found` with the distances of every 8 codes that the lines hold, in order.

@@ -4,7 +4,8 @@ use super::Kernel;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
-pub(super) const KERNEL: Kernel = Kernel { name: "scalar", detected: || true, within, distances };
+pub(super) const KERNEL: Kernel =
+    Kernel { name: "scalar", detected: || true, within, distances, at, screen: None };
 
 fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
     let mut row = 0;
@@ -22,6 +23,10 @@ fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
             *place = distance;
         }
     });
+}
+
+fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
+    query.distances_at(lines, rows, distances);
 }
 
 /// Call `found` with the distance of every code that the lines hold, in order.

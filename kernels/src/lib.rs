@@ -32,6 +32,7 @@ mod bits;
 mod codes;
 mod codes_buf;
 mod cpu;
+pub mod cuda;
 mod error;
 mod mask;
 mod modality;

@@ -1,0 +1,191 @@
+//! A machine that runs the CUDA kernels on the CPU: their sources compiled by g++ (`cu/cpu`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libloading::Library;
+use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Kernel, Launch, Machine, Memory};
+
+type KernelFunction = unsafe extern "C" fn(*const u8);
+type LaunchFunction = unsafe extern "C" fn(
+    KernelFunction,
+    *const u32,
+    *const u32,
+    u64,
+    *const u8,
+) -> *const std::ffi::c_char;
+
+/// Bytes before and after each piece of memory that no kernel may change.
+const GUARD: usize = 256;
+const GUARD_BYTE: u8 = 0x5c;
+
+/// Runs kernels on the CPU; every launch has a schedule of its own, drawn from the seed.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    seed: u64,
+    launches: AtomicU64,
+}
+
+/// Memory of [`Blocks`] between two guards.
+#[derive(Debug)]
+pub(crate) struct GuardedMemory {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(256))]
+struct Line([u8; GUARD]);
+
+impl GuardedMemory {
+    fn new(len: usize) -> Self {
+        // Content that no test can mistake for zeros.
+        let mut lines = vec![Line([0xdb; GUARD]); len.div_ceil(GUARD) + 2];
+        lines[0].0.fill(GUARD_BYTE);
+        let end = GUARD + len;
+        for (number, line) in lines.iter_mut().enumerate() {
+            for (place, byte) in line.0.iter_mut().enumerate() {
+                if number * GUARD + place >= end {
+                    *byte = GUARD_BYTE;
+                }
+            }
+        }
+        Self { lines, len }
+    }
+
+    fn pointer(&self) -> *mut u8 {
+        self.lines.as_ptr().cast::<u8>().cast_mut()
+    }
+
+    fn byte(&self, place: usize) -> u8 {
+        self.lines[place / GUARD].0[place % GUARD]
+    }
+}
+
+impl Drop for GuardedMemory {
+    fn drop(&mut self) {
+        let end = GUARD + self.len;
+        let guards = (0..GUARD).chain(end..self.lines.len() * GUARD);
+        for place in guards {
+            let intact = self.byte(place) == GUARD_BYTE;
+            assert!(intact || std::thread::panicking(), "a kernel wrote beside its memory, at {place} of {end}");
+        }
+    }
+}
+
+impl Memory for GuardedMemory {
+    fn address(&self) -> u64 {
+        self.pointer().addr() as u64 + GUARD as u64
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Blocks {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, launches: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn launches(&self) -> u64 {
+        self.launches.load(Ordering::Relaxed)
+    }
+}
+
+// SAFETY: `allocate` gives memory of the process, which lives until it is dropped; launches are done
+// when `launch` returns.
+unsafe impl Machine for Blocks {
+    type Memory = GuardedMemory;
+
+    fn allocate(&self, bytes: usize) -> Result<GuardedMemory, CudaError> {
+        Ok(GuardedMemory::new(bytes))
+    }
+
+    fn write(&self, memory: &mut GuardedMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
+        // SAFETY: the place is within the lines, as asserted, and `memory` is borrowed exclusively.
+        let place = unsafe { memory.pointer().add(GUARD + offset) };
+        // SAFETY: as many bytes from there are within the lines, and two objects do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+        Ok(())
+    }
+
+    fn read(&self, memory: &GuardedMemory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
+        assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
+        // SAFETY: the place is within the lines, as asserted.
+        let place = unsafe { memory.pointer().add(GUARD + offset) };
+        // SAFETY: as many bytes from there are within the lines, and two objects do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(place, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
+        let number = self.launches.fetch_add(1, Ordering::Relaxed);
+        let library = library();
+        // SAFETY: every kernel is a symbol of this type, see `KERNEL` in `cu/platform.cuh`.
+        let kernel = unsafe { library.get::<KernelFunction>(launch.kernel.name()) }.unwrap();
+        // SAFETY: `launch` in `cu/cpu/library.cpp` has this type.
+        let run = unsafe { library.get::<LaunchFunction>("launch") }.unwrap();
+        let blocks = [launch.blocks[0], launch.blocks[1], 1];
+        let threads = [Launch::THREADS, 1, 1];
+        let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number);
+        // SAFETY: the argument is the kernel's and its addresses are good, which the caller promises.
+        let failure =
+            unsafe { run(*kernel, blocks.as_ptr(), threads.as_ptr(), seed, argument.as_ptr()) };
+        if failure.is_null() {
+            return Ok(());
+        }
+        // SAFETY: `launch` gives null or a literal.
+        let reason = unsafe { std::ffi::CStr::from_ptr(failure) }.to_string_lossy().into_owned();
+        Err(CudaError::Driver { action: "run a kernel on the CPU", reason })
+    }
+
+    fn busy_blocks(&self) -> u32 {
+        3
+    }
+}
+
+/// Where the kernels' sources are.
+pub(crate) fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cu")
+}
+
+/// The kernels compiled for the CPU, once in a process.
+fn library() -> &'static Library {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let path = compile("kernels", &[]);
+        // SAFETY: the library has no constructors of its own; it is never unloaded.
+        let library = unsafe { Library::new(&path) }.unwrap();
+        // SAFETY: `argument_bytes` in `cu/cpu/library.cpp` is an array of that many numbers.
+        let sizes = unsafe { library.get::<*const [u32; ARGUMENT_BYTES.len()]>("argument_bytes") }.unwrap();
+        // SAFETY: as above, and the library is loaded.
+        let sizes = unsafe { **sizes };
+        assert_eq!(sizes.map(|bytes| bytes as usize), ARGUMENT_BYTES, "bytes of the argument structures");
+        assert!(Kernel::ALL.iter().all(|kernel| {
+            // SAFETY: every kernel is a symbol of this type.
+            unsafe { library.get::<KernelFunction>(kernel.name()) }.is_ok()
+        }));
+        library
+    })
+}
+
+/// Compile `cu/cpu/library.cpp`, in a file of this process so that test runs do not meet.
+pub(crate) fn compile(name: &str, more: &[&str]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.so", std::process::id()));
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
+    let output = Command::new(&compiler)
+        .args(["-std=c++17", "-O2", "-U_FORTIFY_SOURCE", "-fPIC", "-shared"])
+        .args(["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"])
+        .args(more)
+        .arg(sources().join("cpu/library.cpp"))
+        .arg("-o")
+        .arg(&path)
+        .output()
+        .unwrap_or_else(|error| panic!("the C++ compiler {compiler} could not be run: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
+}

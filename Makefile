@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-storage install scorecard scorecard-long
+.PHONY: demo test check setup format bench bench-storage install scorecard scorecard-long kernels kernels-check
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -58,6 +58,13 @@ bench-storage: setup .venv/storage
 
 install: setup
 	$(CARGO) install --locked --path engine/cli
+
+# The kernels for NVIDIA cards; what they compile to is committed, so that a build needs no compiler.
+kernels:
+	kernels/cu/compile.sh
+
+kernels-check:
+	kernels/cu/compile.sh check
 
 format:
 	$(CARGO) fmt --all

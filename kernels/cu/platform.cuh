@@ -17,7 +17,7 @@
 
 #include <stdint.h>
 
-#define KERNEL extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
+#define KERNEL extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 2)
 #define ARGUMENT(type, name) const __grid_constant__ type name
 #define SHARED(type, name) __shared__ type name
 

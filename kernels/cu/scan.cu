@@ -35,12 +35,13 @@ __device__ __forceinline__ int distance_of(const Held<Rows>& held, unsigned i, c
 
 // Offer the rows within the bound; all lanes of a warp come here together.
 template <class Rows>
-__device__ void offer(const Candidates& candidates, const Held<Rows>& held, uint32_t query, int bound,
-                      const uint64_t* query_words, uint32_t words, uint64_t first_position) {
+__device__ __forceinline__ void offer(const Candidates& candidates, const Held<Rows>& held,
+                                      const int (&distances)[Held<Rows>::COUNT], uint32_t query, int bound,
+                                      uint64_t first_position) {
     unsigned near = 0;
 #pragma unroll
     for (unsigned i = 0; i < Held<Rows>::COUNT; ++i) {
-        if (distance_of(held, i, query_words, words) <= bound) near |= 1u << i;
+        if (distances[i] <= bound) near |= 1u << i;
     }
     near &= held.valid;
     const unsigned lane = threadIdx.x % WARP;
@@ -60,10 +61,7 @@ __device__ void offer(const Candidates& candidates, const Held<Rows>& held, uint
 #pragma unroll
     for (unsigned i = 0; i < Held<Rows>::COUNT; ++i) {
         if ((near >> i & 1) == 0) continue;
-        if (place < candidates.capacity) {
-            const int distance = distance_of(held, i, query_words, words);
-            keys[place] = key_of(distance, first_position + row_of(held, i));
-        }
+        if (place < candidates.capacity) keys[place] = key_of(distances[i], first_position + row_of(held, i));
         ++place;
     }
 }
@@ -119,14 +117,15 @@ __device__ __forceinline__ void scan(const ScanArgument& argument, ScanShared& s
         for (unsigned query = 0; query < count; ++query) {
             const uint64_t* query_words = shared.words + query * words;
             const int bound = shared.bounds[query];
-            int nearest = MOST_BITS + 1;
+            int distances[Held<Rows>::COUNT], nearest = MOST_BITS + 1;
 #pragma unroll
             for (unsigned i = 0; i < Held<Rows>::COUNT; ++i) {
-                nearest = min(nearest, distance_of(held, i, query_words, words));
+                distances[i] = distance_of(held, i, query_words, words);
+                nearest = min(nearest, distances[i]);
             }
             const bool enters = nearest <= bound && held.valid != 0;
             if (__any_sync(ALL_LANES, enters)) {
-                offer(candidates, held, first_query + query, bound, query_words, words, first_position);
+                offer(candidates, held, distances, first_query + query, bound, first_position);
             }
         }
     });

@@ -7,6 +7,8 @@
 mod blocks;
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "support/compiled.rs"]
+mod compiled;
 
 use blocks::Blocks;
 use cases::{Case, Numbers, Spread};

@@ -48,10 +48,6 @@ impl<M: Machine> DeviceCandidates<M> {
         self.k
     }
 
-    pub(crate) const fn capacity(&self) -> u32 {
-        self.capacity
-    }
-
     pub(crate) fn argument(&self, piece: u32) -> arguments::Candidates {
         let array = |number: u64| self.state.address() + 4 * (1 + number * u64::from(self.queries));
         arguments::Candidates {

@@ -84,10 +84,7 @@ pub(crate) fn narrow<M: Machine>(
 }
 
 /// Write the candidates of each query, at most k, in ascending order to the results.
-pub(crate) fn order<M: Machine>(
-    machine: &M,
-    candidates: &DeviceCandidates<M>,
-) -> Result<(), CudaError> {
+pub(crate) fn order<M: Machine>(machine: &M, candidates: &DeviceCandidates<M>) -> Result<(), CudaError> {
     let argument = OrderArgument {
         candidates: candidates.argument(0),
         results: candidates.results(),
@@ -106,8 +103,9 @@ fn check_queries<M: Machine>(targets: &TargetTable<'_, M>, queries: &DeviceQueri
     assert!(queries.count() > 0, "at least one query");
 }
 
-/// How many blocks walk through the tiles, for each row of blocks.
+/// How many blocks walk through the tiles, for each row of blocks; a block counts with 32 bits.
 fn row_blocks<M: Machine>(machine: &M, tiles: &Range<u64>, query_tiles: u32) -> u32 {
-    let wanted = machine.busy_blocks().div_ceil(query_tiles);
-    (tiles.end - tiles.start).min(u64::from(wanted)) as u32
+    let tiles = tiles.end - tiles.start;
+    let wanted = u64::from(machine.busy_blocks().div_ceil(query_tiles)).max(tiles >> 20);
+    tiles.min(wanted) as u32
 }

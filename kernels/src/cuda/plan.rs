@@ -23,6 +23,8 @@ pub struct Plan {
 impl Plan {
     /// Bytes of candidates that a group of queries may take.
     const MEMORY: usize = 512 << 20;
+    /// Tiles of a piece: the rows offered in it are counted with 32 bits.
+    const MOST_TILES: u64 = 1 << 20;
 
     /// Search at most `queries` queries together, with room for `candidates` rows for each, in
     /// pieces `growth` times as long as all pieces before. Values too small to work are raised.
@@ -64,7 +66,7 @@ impl Plan {
             let last = tiles.min(first + size);
             pieces.push(first..last);
             first = last;
-            size = last.saturating_mul(self.growth);
+            size = last.saturating_mul(self.growth).min(Self::MOST_TILES);
         }
         pieces
     }
@@ -103,6 +105,8 @@ mod tests {
             assert!(plan.queries() * plan.capacity(k as u32) as usize * 8 <= Plan::MEMORY);
         }
         assert!(Plan::of(1, 10).pieces(0, 10).is_empty());
+        let many = Plan::of(1, 10).pieces(Plan::MOST_TILES * 10, 10);
+        assert!(many.iter().all(|piece| piece.end - piece.start <= Plan::MOST_TILES));
     }
 
     #[test]

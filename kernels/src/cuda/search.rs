@@ -131,8 +131,7 @@ impl<'a, M: Machine> Search<'a, M> {
         radius: u32,
     ) -> Result<Vec<Vec<SegmentHit>>, Error> {
         let machine = self.machine;
-        let mut candidates =
-            DeviceCandidates::new(machine, queries.count(), plan.capacity(k), k, radius)?;
+        let mut candidates = DeviceCandidates::new(machine, queries.count(), plan.capacity(k), k, radius)?;
         let mut pieces = plan.pieces(table.tiles(), k);
         loop {
             for (number, piece) in pieces.iter().enumerate() {

@@ -1,21 +1,12 @@
 //! A machine that runs the CUDA kernels on the CPU: their sources compiled by g++ (`cu/cpu`).
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use libloading::Library;
 use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Kernel, Launch, Machine, Memory};
 
-type KernelFunction = unsafe extern "C" fn(*const u8);
-type LaunchFunction = unsafe extern "C" fn(
-    KernelFunction,
-    *const u32,
-    *const u32,
-    u64,
-    *const u8,
-) -> *const std::ffi::c_char;
+use crate::compiled::{KernelFunction, compile, run_kernel};
 
 /// Bytes before and after each piece of memory that no kernel may change.
 const GUARD: usize = 256;
@@ -70,7 +61,10 @@ impl Drop for GuardedMemory {
         let guards = (0..GUARD).chain(end..self.lines.len() * GUARD);
         for place in guards {
             let intact = self.byte(place) == GUARD_BYTE;
-            assert!(intact || std::thread::panicking(), "a kernel wrote beside its memory, at {place} of {end}");
+            assert!(
+                intact || std::thread::panicking(),
+                "a kernel wrote beside its memory, at {place} of {end}"
+            );
         }
     }
 }
@@ -124,23 +118,10 @@ unsafe impl Machine for Blocks {
 
     unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
         let number = self.launches.fetch_add(1, Ordering::Relaxed);
-        let library = library();
-        // SAFETY: every kernel is a symbol of this type, see `KERNEL` in `cu/platform.cuh`.
-        let kernel = unsafe { library.get::<KernelFunction>(launch.kernel.name()) }.unwrap();
-        // SAFETY: `launch` in `cu/cpu/library.cpp` has this type.
-        let run = unsafe { library.get::<LaunchFunction>("launch") }.unwrap();
-        let blocks = [launch.blocks[0], launch.blocks[1], 1];
-        let threads = [Launch::THREADS, 1, 1];
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number);
         // SAFETY: the argument is the kernel's and its addresses are good, which the caller promises.
-        let failure =
-            unsafe { run(*kernel, blocks.as_ptr(), threads.as_ptr(), seed, argument.as_ptr()) };
-        if failure.is_null() {
-            return Ok(());
-        }
-        // SAFETY: `launch` gives null or a literal.
-        let reason = unsafe { std::ffi::CStr::from_ptr(failure) }.to_string_lossy().into_owned();
-        Err(CudaError::Driver { action: "run a kernel on the CPU", reason })
+        unsafe { run_kernel(library(), launch.kernel.name(), launch.blocks, seed, argument.as_ptr()) }
+            .map_err(|reason| CudaError::Driver { action: "run a kernel on the CPU", reason })
     }
 
     fn busy_blocks(&self) -> u32 {
@@ -148,16 +129,11 @@ unsafe impl Machine for Blocks {
     }
 }
 
-/// Where the kernels' sources are.
-pub(crate) fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("cu")
-}
-
 /// The kernels compiled for the CPU, once in a process.
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let path = compile("kernels", &[]);
+        let path = compile("library");
         // SAFETY: the library has no constructors of its own; it is never unloaded.
         let library = unsafe { Library::new(&path) }.unwrap();
         // SAFETY: `argument_bytes` in `cu/cpu/library.cpp` is an array of that many numbers.
@@ -171,21 +147,4 @@ fn library() -> &'static Library {
         }));
         library
     })
-}
-
-/// Compile `cu/cpu/library.cpp`, in a file of this process so that test runs do not meet.
-pub(crate) fn compile(name: &str, more: &[&str]) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.so", std::process::id()));
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".into());
-    let output = Command::new(&compiler)
-        .args(["-std=c++17", "-O2", "-U_FORTIFY_SOURCE", "-fPIC", "-shared"])
-        .args(["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"])
-        .args(more)
-        .arg(sources().join("cpu/library.cpp"))
-        .arg("-o")
-        .arg(&path)
-        .output()
-        .unwrap_or_else(|error| panic!("the C++ compiler {compiler} could not be run: {error}"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    path
 }

@@ -140,7 +140,10 @@ impl Case {
             let nearest = search.top_k(queries, k).unwrap();
             let within = search.within(queries, radius, k).unwrap();
             let counts = search.count_within(queries, radius).unwrap();
-            assert_eq!((nearest.len(), within.len(), counts.len()), (queries.rows(), queries.rows(), queries.rows()));
+            assert_eq!(
+                (nearest.len(), within.len(), counts.len()),
+                (queries.rows(), queries.rows(), queries.rows())
+            );
             for query in 0..queries.rows() {
                 let what = format!("{} bits, query {query}, k {k}, radius {radius}", queries.bits());
                 assert_eq!(nearest[query], self.expected(query, u32::MAX, k), "{what}");

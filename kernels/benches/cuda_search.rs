@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use rayon::prelude::*;
-use twinbit_kernels::cuda::{Card, DeviceCodes, Search, Target};
+use twinbit_kernels::cuda::{Card, DeviceCodes, Search, Target, Variant};
 use twinbit_kernels::{CodeBits, Codes, CodesBuf, Line, Scan};
 
 /// Rows of one resident matrix.
@@ -59,14 +59,17 @@ fn main() {
             }
             for count in [16, 64, 256, 1024, 4096] {
                 let batch = queries(bits, count);
-                let seconds = least_time(|| {
-                    search.top_k(batch.as_codes(), 10).unwrap();
-                });
-                lines.push(format!(
-                    "{{\"bits\": {bits}, \"rows\": {ROWS}, \"queries\": {count}, \"k\": 10, \
-                     \"seconds\": {seconds:.6}, \"comparisons_per_second\": {:.4e}}}",
-                    (ROWS * count) as f64 / seconds
-                ));
+                for variant in Variant::ALL {
+                    let seconds = least_time(|| {
+                        search.variant(variant).top_k(batch.as_codes(), 10).unwrap();
+                    });
+                    lines.push(format!(
+                        "{{\"bits\": {bits}, \"rows\": {ROWS}, \"queries\": {count}, \"k\": 10, \
+                         \"variant\": \"{variant:?}\", \"seconds\": {seconds:.6}, \
+                         \"comparisons_per_second\": {:.4e}}}",
+                        (ROWS * count) as f64 / seconds
+                    ));
+                }
             }
         }
     }
@@ -126,11 +129,14 @@ fn queries(bits: CodeBits, count: usize) -> CodesBuf {
 fn compare(card: &Card, codes: Codes<'_>, resident: &DeviceCodes<Card>) {
     let queries = queries(codes.bits(), 32);
     let targets = [Target { codes: resident, mask: None }];
-    let found = Search::new(card, &targets).top_k(queries.as_codes(), 100).unwrap();
     let expected = Scan::new(codes).top_k(queries.as_codes(), 100).unwrap();
-    for (found, expected) in found.iter().zip(&expected) {
-        let found: Vec<_> = found.iter().map(|hit| (hit.distance, hit.row)).collect();
-        let expected: Vec<_> = expected.iter().map(|hit| (hit.distance, hit.row)).collect();
-        assert_eq!(found, expected);
+    for variant in Variant::ALL {
+        let search = Search::new(card, &targets).variant(variant);
+        let found = search.top_k(queries.as_codes(), 100).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            let found: Vec<_> = found.iter().map(|hit| (hit.distance, hit.row)).collect();
+            let expected: Vec<_> = expected.iter().map(|hit| (hit.distance, hit.row)).collect();
+            assert_eq!(found, expected, "{variant:?}");
+        }
     }
 }

@@ -9,7 +9,9 @@ mod cases;
 use std::sync::OnceLock;
 
 use cases::{Case, Numbers, Spread};
-use twinbit_kernels::cuda::{Card, DeviceCodes, DeviceMask, MOST_NEAREST, Plan, Search, SegmentHit, Target};
+use twinbit_kernels::cuda::{
+    Card, DeviceCodes, DeviceMask, MOST_NEAREST, Plan, Search, SegmentHit, Target, Variant,
+};
 use twinbit_kernels::{CodeBits, CodesBuf, RowMask, Scan};
 
 /// The first card, or the reason why there is none, printed.
@@ -52,7 +54,7 @@ fn batches_match_the_definition() {
     let mut numbers = Numbers::new(2);
     for bits in [64, 128, 256] {
         let case = Case::new(&mut numbers, bits, Spread::Random, &[(4000, None), (3000, Some(4))], 700);
-        case.check(card, None, 50, bits as u32 * 2 / 5);
+        case.check(card, Some(Plan::new(4096, 0, 8)), 50, bits as u32 * 2 / 5);
     }
 }
 
@@ -96,6 +98,8 @@ fn large_searches_match_the_scan_on_the_cpu() {
                 hits.truncate(k);
             }
             assert_eq!(found, expected, "{bits} bits, {count} queries, k {k}");
+            let found = search.variant(Variant::Tensor).top_k(some.as_codes(), k).unwrap();
+            assert_eq!(found, expected, "{bits} bits, {count} queries, k {k}, matrix units");
         }
         let radius = bits.bits() as u32 * 9 / 20;
         let mut expected = vec![0; 40];

@@ -66,6 +66,21 @@ fn bounds_fall_from_piece_to_piece() {
 }
 
 #[test]
+fn matrix_units_give_the_nearest_rows() {
+    let mut numbers = Numbers::new(11);
+    let segments = [(2048, None), (2500, Some(6)), (1, None), (2055, None)];
+    for (seed, bits) in (1..).zip([8, 64, 128, 256, 512, 1024, 136, 16]) {
+        for (spread, queries) in [(Spread::Random, 3), (Spread::Repeated, 18)] {
+            let case = Case::new(&mut numbers, bits, spread, &segments, queries);
+            case.check(&Blocks::new(seed), Some(Plan::new(200, 0, 8)), 30, bits as u32 * 2 / 5);
+        }
+    }
+    // More queries than a block takes.
+    let case = Case::new(&mut numbers, 128, Spread::Random, &[(2100, None)], 150);
+    case.check(&Blocks::new(9), Some(Plan::new(200, 0, 8)), 300, 50);
+}
+
+#[test]
 fn a_piece_with_too_many_candidates_is_searched_again() {
     let mut numbers = Numbers::new(6);
     // Every row is nearer than those before it, so that all of a piece enter.

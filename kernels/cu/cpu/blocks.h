@@ -297,6 +297,7 @@ inline uint32_t __reduce_add_sync(uint32_t lanes, uint32_t value) {
 inline int __any_sync(uint32_t lanes, int holds) { return __reduce_add_sync(lanes, holds != 0) != 0; }
 
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popcll(unsigned long long bits) { return __builtin_popcountll(bits); }
 
 template <class T>

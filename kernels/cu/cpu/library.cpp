@@ -3,6 +3,7 @@
 #define TWINBIT_ON_CPU
 #include "../scan.cu"
 #include "../select.cu"
+#include "../tensor.cu"
 
 extern "C" const char* launch(void (*kernel)(const void*), const uint32_t* blocks, const uint32_t* threads,
                               uint64_t seed, const void* argument) {

@@ -11,6 +11,8 @@ pub(crate) const TILE_ROWS: u64 = 2048;
 pub(crate) const QUERY_TILE: usize = 64;
 /// See [`QUERY_TILE`].
 pub(crate) const QUERY_TILE_WORDS: usize = 2048;
+/// The most queries that a block of the matrix units' kernels takes.
+pub(crate) const TENSOR_QUERIES: u32 = 128;
 /// A key holds the position in this many low bits and the distance above.
 pub(crate) const POSITION_BITS: u32 = 48;
 

@@ -9,11 +9,13 @@ pub enum Module {
     Scan,
     /// `cu/select.cu`: the nearest of the candidates.
     Select,
+    /// `cu/tensor.cu`: comparison of rows with queries by the matrix units.
+    Tensor,
 }
 
 impl Module {
     /// All modules.
-    pub const ALL: [Self; 2] = [Self::Scan, Self::Select];
+    pub const ALL: [Self; 3] = [Self::Scan, Self::Select, Self::Tensor];
 
     /// The module's text in the language PTX.
     #[must_use]
@@ -21,6 +23,7 @@ impl Module {
         match self {
             Self::Scan => include_str!("../../cu/ptx/scan.ptx"),
             Self::Select => include_str!("../../cu/ptx/select.ptx"),
+            Self::Tensor => include_str!("../../cu/ptx/tensor.ptx"),
         }
     }
 }
@@ -72,6 +75,11 @@ kernels! {
     CountAnyWords, "count_any_words", Scan;
     Narrow, "narrow", Select;
     Order, "order", Select;
+    Tensor1Word, "tensor_scan_1_word", Tensor;
+    Tensor2Words, "tensor_scan_2_words", Tensor;
+    Tensor4Words, "tensor_scan_4_words", Tensor;
+    Tensor8Words, "tensor_scan_8_words", Tensor;
+    Tensor16Words, "tensor_scan_16_words", Tensor;
 }
 
 impl Kernel {
@@ -86,6 +94,18 @@ impl Kernel {
             (_, 8) => Self::Scan8Words,
             (_, 16) => Self::Scan16Words,
             _ => Self::ScanAnyWords,
+        }
+    }
+
+    /// The kernel that compares codes of a length by the matrix units, where there is one.
+    pub(crate) const fn tensor_scan(bits: CodeBits) -> Option<Self> {
+        match Self::scan(bits) {
+            Self::Scan1Word => Some(Self::Tensor1Word),
+            Self::Scan2Words => Some(Self::Tensor2Words),
+            Self::Scan4Words => Some(Self::Tensor4Words),
+            Self::Scan8Words => Some(Self::Tensor8Words),
+            Self::Scan16Words => Some(Self::Tensor16Words),
+            _ => None,
         }
     }
 
@@ -130,5 +150,7 @@ mod tests {
         assert_eq!(scan(136), "scan_any_words");
         assert_eq!(scan(1024), "scan_16_words");
         assert_eq!(Kernel::count(CodeBits::B256).name(), "count_4_words");
+        assert_eq!(Kernel::tensor_scan(CodeBits::B128).unwrap().name(), "tensor_scan_2_words");
+        assert_eq!(Kernel::tensor_scan(CodeBits::B16), None);
     }
 }

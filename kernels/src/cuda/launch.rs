@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::arguments::{CountArgument, NarrowArgument, OrderArgument, ScanArgument};
+use super::arguments::{CountArgument, NarrowArgument, OrderArgument, ScanArgument, TENSOR_QUERIES};
 use super::candidates::DeviceCandidates;
 use super::queries::DeviceQueries;
 use super::targets::TargetTable;
@@ -21,20 +21,52 @@ pub(crate) fn scan<M: Machine>(
     candidates: &DeviceCandidates<M>,
     number: usize,
 ) -> Result<(), CudaError> {
-    check_queries(targets, queries);
-    assert_eq!(queries.count(), candidates.queries(), "queries with room for candidates");
-    let blocks = [row_blocks(machine, &piece, queries.tiles()), queries.tiles()];
-    let argument = ScanArgument {
-        tiles: targets.argument(piece.start, piece.end),
-        queries: queries.argument(),
-        candidates: candidates.argument(number as u32),
-    };
-    let launch = Launch { kernel: Kernel::scan(targets.bits()), blocks };
+    let kernel = Kernel::scan(targets.bits());
+    let (blocks, argument) =
+        scan_argument(machine, targets, piece, queries, queries.per_tile(), candidates, number);
     // SAFETY: the structure is the one of the `scan` kernels. Segments, codes and masks are held by
     // `targets`, which refused tiles beyond their rows, and the kernel is the one for their layout;
-    // words of `count` queries of that length are held by `queries`; counts, bounds and `capacity`
-    // keys for as many queries by `candidates`.
-    unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
+    // words of `count` queries of that length are held by `queries`, and as many as a block takes fit
+    // its shared memory; counts, bounds and `capacity` keys for as many by `candidates`.
+    unsafe { machine.launch(Launch { kernel, blocks }, bytemuck::bytes_of(&argument)) }
+}
+
+/// The same by the matrix units, or as `scan` for codes that they do not take.
+pub(crate) fn tensor_scan<M: Machine>(
+    machine: &M,
+    targets: &TargetTable<'_, M>,
+    piece: Range<u64>,
+    queries: &DeviceQueries<M>,
+    candidates: &DeviceCandidates<M>,
+    number: usize,
+) -> Result<(), CudaError> {
+    let Some(kernel) = Kernel::tensor_scan(targets.bits()) else {
+        return scan(machine, targets, piece, queries, candidates, number);
+    };
+    let (blocks, argument) =
+        scan_argument(machine, targets, piece, queries, TENSOR_QUERIES, candidates, number);
+    // SAFETY: as in `scan`; these kernels take the same structure and `TENSOR_QUERIES` queries a block.
+    unsafe { machine.launch(Launch { kernel, blocks }, bytemuck::bytes_of(&argument)) }
+}
+
+/// The blocks and the argument of a scan whose blocks take `per_tile` queries.
+fn scan_argument<M: Machine>(
+    machine: &M,
+    targets: &TargetTable<'_, M>,
+    piece: Range<u64>,
+    queries: &DeviceQueries<M>,
+    per_tile: u32,
+    candidates: &DeviceCandidates<M>,
+    number: usize,
+) -> ([u32; 2], ScanArgument) {
+    assert_eq!(queries.count(), candidates.queries(), "queries with room for candidates");
+    let blocks = blocks(machine, targets, &piece, queries, per_tile);
+    let argument = ScanArgument {
+        tiles: targets.argument(piece.start, piece.end),
+        queries: queries.argument(per_tile),
+        candidates: candidates.argument(number as u32),
+    };
+    (blocks, argument)
 }
 
 /// Add the number of rows within `radius` to the totals, one for each query.
@@ -45,13 +77,13 @@ pub(crate) fn count<M: Machine>(
     totals: &mut M::Memory,
     radius: u32,
 ) -> Result<(), CudaError> {
-    check_queries(targets, queries);
     assert_eq!(totals.len(), queries.count() as usize * size_of::<u64>(), "bytes of totals");
     let all = 0..targets.tiles();
-    let blocks = [row_blocks(machine, &all, queries.tiles()), queries.tiles()];
+    let per_tile = queries.per_tile();
+    let blocks = blocks(machine, targets, &all, queries, per_tile);
     let argument = CountArgument {
         tiles: targets.argument(all.start, all.end),
-        queries: queries.argument(),
+        queries: queries.argument(per_tile),
         totals: totals.address(),
         radius: radius as i32,
         unused: 0,
@@ -98,14 +130,19 @@ pub(crate) fn order<M: Machine>(machine: &M, candidates: &DeviceCandidates<M>) -
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 
-fn check_queries<M: Machine>(targets: &TargetTable<'_, M>, queries: &DeviceQueries<M>) {
+/// How many blocks walk through the tiles, for each of as many rows of blocks as there are groups
+/// of `per_tile` queries. A block counts with 32 bits, which limits its tiles.
+fn blocks<M: Machine>(
+    machine: &M,
+    targets: &TargetTable<'_, M>,
+    tiles: &Range<u64>,
+    queries: &DeviceQueries<M>,
+    per_tile: u32,
+) -> [u32; 2] {
     assert_eq!(queries.bits(), targets.bits(), "bits of queries and rows");
     assert!(queries.count() > 0, "at least one query");
-}
-
-/// How many blocks walk through the tiles, for each row of blocks; a block counts with 32 bits.
-fn row_blocks<M: Machine>(machine: &M, tiles: &Range<u64>, query_tiles: u32) -> u32 {
+    let query_tiles = queries.count().div_ceil(per_tile);
     let tiles = tiles.end - tiles.start;
     let wanted = u64::from(machine.busy_blocks().div_ceil(query_tiles)).max(tiles >> 20);
-    tiles.min(wanted) as u32
+    [tiles.min(wanted) as u32, query_tiles]
 }

@@ -26,6 +26,7 @@ mod queries;
 mod resident;
 mod search;
 mod targets;
+mod variant;
 
 pub use arguments::ARGUMENT_BYTES;
 pub use card::Card;
@@ -36,3 +37,4 @@ pub use plan::Plan;
 pub use resident::{DeviceCodes, DeviceMask};
 pub use search::{MOST_NEAREST, Search, SegmentHit};
 pub use targets::Target;
+pub use variant::Variant;

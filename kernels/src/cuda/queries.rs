@@ -30,19 +30,14 @@ impl<M: Machine> DeviceQueries<M> {
         self.count
     }
 
-    /// The number of groups of queries, one a row of blocks.
-    pub(crate) const fn tiles(&self) -> u32 {
-        self.count.div_ceil(self.per_tile())
-    }
-
-    pub(crate) fn argument(&self) -> arguments::Queries {
-        arguments::Queries { words: self.memory.address(), count: self.count, per_tile: self.per_tile() }
+    /// The argument for a kernel whose blocks take `per_tile` queries.
+    pub(crate) fn argument(&self, per_tile: u32) -> arguments::Queries {
+        arguments::Queries { words: self.memory.address(), count: self.count, per_tile }
     }
 
     /// As many queries as a block's shared memory holds.
-    const fn per_tile(&self) -> u32 {
-        let fitting = QUERY_TILE_WORDS / self.bits.words();
-        (if fitting < QUERY_TILE { fitting } else { QUERY_TILE }) as u32
+    pub(crate) fn per_tile(&self) -> u32 {
+        QUERY_TILE.min(QUERY_TILE_WORDS / self.bits.words()) as u32
     }
 }
 

@@ -3,7 +3,7 @@
 use super::candidates::DeviceCandidates;
 use super::queries::DeviceQueries;
 use super::targets::TargetTable;
-use super::{Machine, Plan, Target, launch};
+use super::{Machine, Plan, Target, Variant, launch};
 use crate::{Codes, Error};
 
 /// The most rows that can be asked for; more are searched for on the CPU.
@@ -29,19 +29,35 @@ pub struct Search<'a, M: Machine> {
     machine: &'a M,
     targets: &'a [Target<'a, M>],
     plan: Option<Plan>,
+    variant: Option<Variant>,
 }
+
+impl<M: Machine> Clone for Search<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Machine> Copy for Search<'_, M> {}
 
 impl<'a, M: Machine> Search<'a, M> {
     /// A search over some matrices, all of the same code length.
     #[must_use]
     pub const fn new(machine: &'a M, targets: &'a [Target<'a, M>]) -> Self {
-        Self { machine, targets, plan: None }
+        Self { machine, targets, plan: None, variant: None }
     }
 
     /// Use these sizes instead of [`Plan::of`] the request.
     #[must_use]
     pub const fn plan(mut self, plan: Plan) -> Self {
         self.plan = Some(plan);
+        self
+    }
+
+    /// Compare in this way instead of [`Variant::of`] the request.
+    #[must_use]
+    pub const fn variant(mut self, variant: Variant) -> Self {
+        self.variant = Some(variant);
         self
     }
 
@@ -132,10 +148,16 @@ impl<'a, M: Machine> Search<'a, M> {
     ) -> Result<Vec<Vec<SegmentHit>>, Error> {
         let machine = self.machine;
         let mut candidates = DeviceCandidates::new(machine, queries.count(), plan.capacity(k), k, radius)?;
+        let variant = self.variant.unwrap_or_else(|| Variant::of(queries.bits(), queries.count() as usize));
         let mut pieces = plan.pieces(table.tiles(), k);
         loop {
             for (number, piece) in pieces.iter().enumerate() {
-                launch::scan(machine, table, piece.clone(), queries, &candidates, number)?;
+                // All rows of the very first piece enter, which the matrix units do not speed up.
+                let scan = match variant {
+                    Variant::Tensor if piece.start > 0 => launch::tensor_scan,
+                    _ => launch::scan,
+                };
+                scan(machine, table, piece.clone(), queries, &candidates, number)?;
                 launch::narrow(machine, table, &candidates, number)?;
             }
             launch::order(machine, &candidates)?;

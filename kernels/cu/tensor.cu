@@ -45,7 +45,7 @@ __device__ __forceinline__ uint32_t lane_bits(const uint64_t* words, unsigned st
     return static_cast<uint32_t>(__ldg(words + (step * 4 + place) * stride) >> (part * 32));
 }
 
-// Put the queries where the lanes read them, and half of what each allows: (bound - bits + 1) / 2.
+// Put the queries where the lanes read them, and half of what each allows: (bound - bits) / 2, rounded down.
 template <unsigned WORDS>
 __device__ void take_queries(const ScanArgument& argument, TensorShared<WORDS>& shared) {
     using Of = Shape<WORDS>;
@@ -66,7 +66,7 @@ __device__ void take_queries(const ScanArgument& argument, TensorShared<WORDS>& 
             int bits = 0;
             const uint64_t* words = argument.queries.words + static_cast<uint64_t>(first + query) * WORDS;
             for (unsigned word = 0; word < WORDS; ++word) bits += __popcll(words[word]);
-            half = (argument.candidates.bounds[first + query] - bits + 1) >> 1;
+            half = (argument.candidates.bounds[first + query] - bits) >> 1;
         }
         shared.halves[query] = half;
     }
@@ -76,7 +76,9 @@ __device__ void take_queries(const ScanArgument& argument, TensorShared<WORDS>& 
 template <unsigned WORDS>
 struct RowBlocks {
     uint32_t bits[Shape<WORDS>::BLOCKS][Shape<WORDS>::STEPS][Shape<WORDS>::ROW_REGISTERS];
-    int halves[Shape<WORDS>::BLOCKS][2];  // (1 - bits) / 2 of the two rows whose sums the lane gets
+    // Minus half the bits of the two rows whose sums the lane gets, rounded up. With half of what the
+    // query allows, rounded down, and the bits in common the sum is at least 0 for a row in the bound.
+    int halves[Shape<WORDS>::BLOCKS][2];
 
     __device__ __forceinline__ void read(const Segment& segment, uint64_t first_row) {
         using Of = Shape<WORDS>;

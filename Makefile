@@ -35,6 +35,7 @@ scorecard-long: scorecard
 check: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(FLAGS) --package twinbit-kernels --no-default-features --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --workspace --no-deps
 	$(CARGO) test $(FLAGS) --workspace --test structure
 

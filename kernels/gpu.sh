@@ -17,7 +17,7 @@ fi
 
 # executable KIND NAME: build one target and print where its program is.
 executable() {
-    cargo build --release --locked --package twinbit-kernels --features cuda "--$1" "$2" \
+    cargo build --release --locked --package twinbit-kernels "--$1" "$2" \
         --message-format json-render-diagnostics |
         sed -n "s/.*\"name\":\"$2\".*\"executable\":\"\([^\"]*\)\".*/\1/p"
 }

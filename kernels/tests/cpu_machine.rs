@@ -1,4 +1,5 @@
 //! The machine that runs kernels on the CPU finds the faults it is there for.
+#![cfg(target_os = "linux")]
 
 #[path = "support/compiled.rs"]
 mod compiled;

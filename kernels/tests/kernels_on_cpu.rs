@@ -2,6 +2,7 @@
 //!
 //! Threads and blocks run in orders drawn from seeds, so that a kernel that lacks a barrier fails
 //! in some of them; what else this can and cannot find is said in `cu/cpu/blocks.h`.
+#![cfg(target_os = "linux")]
 
 #[path = "support/blocks.rs"]
 mod blocks;

@@ -1,7 +1,8 @@
 // What differs between a card and the CPU: the kernels themselves are written once.
 //
 // nvcc compiles the sources for a card. For tests g++ compiles them with TWINBIT_ON_CPU defined and
-// runs the threads of a block as fibers (`cpu/blocks.h`). Every kernel takes one structure by value,
+// runs the threads of a block as fibers (`cpu/blocks.h`). A kernel is launched with as many threads a
+// block as its declaration says (`Kernel::threads` in `src/cuda/kernel.rs`). Every kernel takes one structure by value,
 // whose layout `src/cuda/arguments.rs` repeats, and declares its shared memory as one structure.
 #pragma once
 
@@ -9,7 +10,7 @@
 
 #include "cpu/blocks.h"
 
-#define KERNEL extern "C" void
+#define KERNEL(threads) extern "C" void
 #define ARGUMENT(type, name) const type& name
 #define SHARED(type, name) type& name = cpu::shared_memory<type>()
 
@@ -17,7 +18,7 @@
 
 #include <stdint.h>
 
-#define KERNEL extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 2)
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 2)
 #define ARGUMENT(type, name) const __grid_constant__ type name
 #define SHARED(type, name) __shared__ type name
 
@@ -41,6 +42,6 @@ __device__ __forceinline__ void count_common_256(int (&sums)[4], const uint32_t 
 
 constexpr unsigned WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
-// Threads of a block, for every kernel.
+// Threads of a block that compares.
 constexpr unsigned BLOCK_THREADS = 256;
 constexpr unsigned BLOCK_WARPS = BLOCK_THREADS / WARP;

@@ -158,14 +158,14 @@ __device__ __forceinline__ void count(const CountArgument& argument, ScanShared&
     }
 }
 
-#define SCAN_KERNELS(name, Rows)                              \
-    KERNEL scan_##name(ARGUMENT(ScanArgument, argument)) {    \
-        SHARED(ScanShared, shared);                           \
-        scan<Rows>(argument, shared);                         \
-    }                                                         \
-    KERNEL count_##name(ARGUMENT(CountArgument, argument)) {  \
-        SHARED(ScanShared, shared);                           \
-        count<Rows>(argument, shared);                        \
+#define SCAN_KERNELS(name, Rows)                                             \
+    KERNEL(BLOCK_THREADS) scan_##name(ARGUMENT(ScanArgument, argument)) {    \
+        SHARED(ScanShared, shared);                                          \
+        scan<Rows>(argument, shared);                                        \
+    }                                                                        \
+    KERNEL(BLOCK_THREADS) count_##name(ARGUMENT(CountArgument, argument)) {  \
+        SHARED(ScanShared, shared);                                          \
+        count<Rows>(argument, shared);                                       \
     }
 
 SCAN_KERNELS(16_bits, Rows16)

@@ -199,10 +199,10 @@ __device__ __forceinline__ void tensor_scan(const ScanArgument& argument, Tensor
     }
 }
 
-#define TENSOR_KERNEL(name, WORDS)                                 \
-    KERNEL tensor_scan_##name(ARGUMENT(ScanArgument, argument)) {  \
-        SHARED(TensorShared<WORDS>, shared);                       \
-        tensor_scan<WORDS>(argument, shared);                      \
+#define TENSOR_KERNEL(name, WORDS)                                                \
+    KERNEL(BLOCK_THREADS) tensor_scan_##name(ARGUMENT(ScanArgument, argument)) {  \
+        SHARED(TensorShared<WORDS>, shared);                                      \
+        tensor_scan<WORDS>(argument, shared);                                     \
     }
 
 TENSOR_KERNEL(1_word, 1)

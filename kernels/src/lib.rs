@@ -3,8 +3,8 @@
 //! This package holds what is close to the machine: matrices of binary codes in the layout that is
 //! also stored on disk ([`Codes`], [`CodesBuf`]), packing of real outputs to sign bits
 //! ([`pack_signs`]), row masks ([`RowMask`]) and the exact scan ([`Scan`]) with one implementation
-//! per instruction set ([`Isa`]), chosen at run time. [`cuda`] is the same search on an NVIDIA card. It knows nothing of files, models
-//! or records.
+//! per instruction set ([`Isa`]), chosen at run time. [`cuda`] is the same search on an NVIDIA card.
+//! The package knows nothing of files, models or records.
 //!
 //! ```
 //! use twinbit_kernels::{CodeBits, Scan, pack_signs};

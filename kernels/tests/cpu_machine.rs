@@ -27,7 +27,7 @@ fn run(kernel: &str, barrier: bool, seed: u64) -> Result<u32, String> {
     let argument =
         SumArgument { values: values.as_ptr(), sum: &raw mut sum, barrier: barrier.into(), unused: 0 };
     // SAFETY: the kernels of this library take this structure; 256 values and the sum are there.
-    unsafe { run_kernel(&library, kernel, [1, 1], seed, (&raw const argument).cast()) }?;
+    unsafe { run_kernel(&library, kernel, [1, 1], THREADS, seed, (&raw const argument).cast()) }?;
     Ok(sum)
 }
 

@@ -14,7 +14,7 @@ struct SumShared {
 };
 
 // The sum of the values; wrong without the barrier, in most schedules.
-KERNEL sum_values(ARGUMENT(SumArgument, argument)) {
+KERNEL(BLOCK_THREADS) sum_values(ARGUMENT(SumArgument, argument)) {
     SHARED(SumShared, shared);
     const uint32_t sum = __reduce_add_sync(ALL_LANES, argument.values[threadIdx.x]);
     if (threadIdx.x % WARP == 0) shared.warp_sums[threadIdx.x / WARP] = sum;
@@ -26,7 +26,7 @@ KERNEL sum_values(ARGUMENT(SumArgument, argument)) {
 }
 
 // One lane does not come to the barrier of its warp.
-KERNEL wait_in_vain(ARGUMENT(SumArgument, argument)) {
+KERNEL(BLOCK_THREADS) wait_in_vain(ARGUMENT(SumArgument, argument)) {
     if (threadIdx.x != 5) *argument.sum = __reduce_add_sync(ALL_LANES, argument.values[threadIdx.x]);
 }
 

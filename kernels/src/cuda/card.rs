@@ -233,7 +233,7 @@ unsafe impl Machine for Card {
         let function = self.functions.0[launch.kernel as usize];
         let blocks = (launch.blocks[0], launch.blocks[1], 1);
         let mut parameters = [argument.as_ptr().cast_mut().cast::<c_void>()];
-        let threads = (Launch::THREADS, 1, 1);
+        let threads = (launch.kernel.threads(), 1, 1);
         // SAFETY: the function is the kernel's, which takes this one structure, and its addresses are
         // good; both the caller promises. The driver copies the structure before the call returns.
         unsafe {

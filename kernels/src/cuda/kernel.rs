@@ -83,6 +83,15 @@ kernels! {
 }
 
 impl Kernel {
+    /// The threads of a block, as the source declares the kernel.
+    #[must_use]
+    pub const fn threads(self) -> u32 {
+        match self.module() {
+            Module::Scan | Module::Tensor => 256,
+            Module::Select => 512,
+        }
+    }
+
     /// The kernel that compares codes of a length.
     pub(crate) const fn scan(bits: CodeBits) -> Self {
         match (bits.bits(), bits.words()) {
@@ -132,7 +141,9 @@ mod tests {
     fn every_kernel_is_in_its_module() {
         for (place, kernel) in Kernel::ALL.into_iter().enumerate() {
             let entry = format!(".entry {}(", kernel.name());
-            assert!(kernel.module().ptx().contains(&entry), "{}", kernel.name());
+            let (_, declared) = kernel.module().ptx().split_once(&entry).expect(kernel.name());
+            let threads = format!(".maxntid {}, 1, 1", kernel.threads());
+            assert!(declared.split_once('{').unwrap().0.contains(&threads), "{}", kernel.name());
             assert_eq!(kernel as usize, place);
         }
         let entries: usize = Module::ALL.iter().map(|module| module.ptx().matches(".entry ").count()).sum();

@@ -25,11 +25,6 @@ pub struct Launch {
     pub blocks: [u32; 2],
 }
 
-impl Launch {
-    /// The threads of a block, for every kernel (`BLOCK_THREADS` in `cu/platform.cuh`).
-    pub const THREADS: u32 = 256;
-}
-
 /// What runs kernels: a card through its driver or, in tests, the CPU.
 ///
 /// Copies and launches happen in the order of the calls.
@@ -76,6 +71,6 @@ pub unsafe trait Machine: Debug + Send + Sync {
     /// kernel expects, and that memory lives until the work is done.
     unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError>;
 
-    /// How many blocks of [`Launch::THREADS`] threads keep the machine busy.
+    /// How many blocks of 256 threads keep the machine busy.
     fn busy_blocks(&self) -> u32;
 }

@@ -1,8 +1,8 @@
 //! In which pieces a search walks through the rows.
 //!
 //! Within a piece a row is kept when it is no farther than the query's bound; after the piece the
-//! nearest k are selected, which lowers the bound for the next piece. The first piece fits the room
-//! for candidates as a whole; every later one is several times as long as all before it, so that
+//! nearest k are selected, which lowers the bound for the next piece. The first piece is small, since
+//! all of it becomes candidates; every later one is several times as long as all before it, so that
 //! few pieces do. Of n rows of random codes k lie within the bound after n rows; of the g n rows of
 //! the next piece about g k do, and several times as many because whole distances are kept. A piece
 //! with more than fit (codes that come nearer and nearer) is searched again in smaller pieces, in
@@ -23,6 +23,8 @@ pub struct Plan {
 impl Plan {
     /// Bytes of candidates that a group of queries may take.
     const MEMORY: usize = 512 << 20;
+    /// Tiles of the first piece, all of whose rows become candidates: a few times k rows.
+    const FIRST_TILES: u64 = 2;
     /// Tiles of a piece: the rows offered in it are counted with 32 bits.
     const MOST_TILES: u64 = 1 << 20;
 
@@ -41,7 +43,9 @@ impl Plan {
     #[must_use]
     pub fn of(queries: usize, k: usize) -> Self {
         if queries <= 16 {
-            return Self::new(queries, (1 << 16).max(256 * k), 16);
+            // One block selects from a query's candidates, which takes longer the more there are.
+            let growth = if k <= 256 { 16 } else { 8 };
+            return Self::new(queries, (1 << 16).max(256 * k), growth);
         }
         let candidates = (1 << 14).max(128 * k);
         Self::new(queries.min(Self::MEMORY / (8 * candidates)), candidates, 8)
@@ -61,7 +65,7 @@ impl Plan {
     pub(crate) fn pieces(&self, tiles: u64, k: u32) -> Vec<Range<u64>> {
         let mut pieces = Vec::new();
         let mut first = 0;
-        let mut size = u64::from(self.capacity(k)) / TILE_ROWS;
+        let mut size = (u64::from(self.capacity(k)) / TILE_ROWS).min(Self::FIRST_TILES);
         while first < tiles {
             let last = tiles.min(first + size);
             pieces.push(first..last);
@@ -101,7 +105,7 @@ mod tests {
             let plan = Plan::of(queries, k);
             let pieces = plan.pieces(tiles, k as u32);
             assert!(cover(&pieces, 0..tiles));
-            assert!(pieces.len() <= 7, "{pieces:?}");
+            assert!(pieces.len() <= 8, "{pieces:?}");
             assert!(plan.queries() * plan.capacity(k as u32) as usize * 8 <= Plan::MEMORY);
         }
         assert!(Plan::of(1, 10).pieces(0, 10).is_empty());

@@ -120,8 +120,11 @@ unsafe impl Machine for Blocks {
         let number = self.launches.fetch_add(1, Ordering::Relaxed);
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number);
         // SAFETY: the argument is the kernel's and its addresses are good, which the caller promises.
-        unsafe { run_kernel(library(), launch.kernel.name(), launch.blocks, seed, argument.as_ptr()) }
-            .map_err(|reason| CudaError::Driver { action: "run a kernel on the CPU", reason })
+        unsafe {
+            let threads = launch.kernel.threads();
+            run_kernel(library(), launch.kernel.name(), launch.blocks, threads, seed, argument.as_ptr())
+        }
+        .map_err(|reason| CudaError::Driver { action: "run a kernel on the CPU", reason })
     }
 
     fn busy_blocks(&self) -> u32 {

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 
 use libloading::Library;
 use sha2::{Digest, Sha256};
-use twinbit_kernels::cuda::Launch;
 
 /// The type of every kernel, see `KERNEL` in `cu/platform.cuh`.
 pub(crate) type KernelFunction = unsafe extern "C" fn(*const u8);
@@ -67,6 +66,7 @@ pub(crate) unsafe fn run_kernel(
     library: &Library,
     kernel: &str,
     blocks: [u32; 2],
+    threads: u32,
     seed: u64,
     argument: *const u8,
 ) -> Result<(), String> {
@@ -75,7 +75,7 @@ pub(crate) unsafe fn run_kernel(
     // SAFETY: `launch` has this type in every file of `cu/cpu`.
     let launch = unsafe { library.get::<LaunchFunction>("launch") }.unwrap();
     let blocks = [blocks[0], blocks[1], 1];
-    let threads = [Launch::THREADS, 1, 1];
+    let threads = [threads, 1, 1];
     // SAFETY: the kernel gets its argument, which the caller promises.
     let failure = unsafe { launch(*kernel, blocks.as_ptr(), threads.as_ptr(), seed, argument) };
     if failure.is_null() {

@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-peers bench-storage install scorecard scorecard-long
+.PHONY: demo test check setup format bench bench-peers bench-storage install scorecard scorecard-long kernels kernels-check
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -35,6 +35,7 @@ scorecard-long: scorecard
 check: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(FLAGS) --package twinbit-kernels --no-default-features --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --workspace --no-deps
 	$(CARGO) test $(FLAGS) --workspace --test structure
 
@@ -67,6 +68,13 @@ bench-storage: setup .venv/storage
 
 install: setup
 	$(CARGO) install --locked --path engine/cli
+
+# The kernels for NVIDIA cards; what they compile to is committed, so that a build needs no compiler.
+kernels:
+	kernels/cu/compile.sh
+
+kernels-check:
+	kernels/cu/compile.sh check
 
 format:
 	$(CARGO) fmt --all

@@ -40,10 +40,11 @@ const LINES_A_FILE: usize = 800;
 
 /// Crates that the build holds in two versions because two dependencies of ours disagree; none of
 /// them is one that we use in both versions ourselves.
-const TWICE: [(&str, &str); 8] = [
+const TWICE: [(&str, &str); 9] = [
     ("getrandom", "ahash and tokenizers; tempfile and zip"),
     ("hashbrown", "safetensors; indexmap"),
     ("itertools", "bindgen and criterion; tokenizers"),
+    ("libloading", "bindgen; cudarc"),
     ("miniz_oxide", "png; flate2"),
     ("rand", "candle and half; proptest"),
     ("rand_core", "the two of rand"),

@@ -51,6 +51,17 @@ pub enum Error {
     /// The nearest 0 codes were asked for.
     #[error("k must be at least 1")]
     ZeroK,
+    /// More nearest rows than a card can select.
+    #[error("a card finds at most {most} nearest rows, not {k}: ask for fewer, or search on the CPU")]
+    TooManyNearest {
+        /// The number asked for.
+        k: usize,
+        /// The most there can be.
+        most: usize,
+    },
+    /// The card or its driver failed.
+    #[error(transparent)]
+    Cuda(#[from] crate::cuda::CudaError),
     /// The scan was told to stop before it was done.
     #[error("the scan was stopped before it was done")]
     Stopped,

@@ -4,7 +4,8 @@
 //! also stored on disk ([`Codes`], [`CodesBuf`]), packing of real outputs to sign bits
 //! ([`pack_signs`]), row masks ([`RowMask`]), the exact scan ([`Scan`]) with one implementation per
 //! instruction set ([`Isa`]), chosen at run time, and an exact index ([`MultiIndex`]) with the planner
-//! that uses it where it is cheaper ([`Search`]). It knows nothing of files, models or records.
+//! that uses it where it is cheaper ([`Search`]). [`cuda`] is the scan on an NVIDIA card. The package
+//! knows nothing of files, models or records.
 //!
 //! ```
 //! use twinbit_kernels::{CodeBits, Scan, pack_signs};
@@ -33,6 +34,7 @@ mod bits;
 mod codes;
 mod codes_buf;
 mod cpu;
+pub mod cuda;
 mod error;
 mod lane;
 mod mask;

@@ -1,0 +1,15 @@
+// All kernels as a shared library for the CPU: a kernel is a symbol of its own name, and `launch`
+// runs it. Built and used by `tests/support/blocks.rs`.
+#define TWINBIT_ON_CPU
+#include "../scan.cu"
+#include "../select.cu"
+#include "../tensor.cu"
+
+extern "C" const char* launch(void (*kernel)(const void*), const uint32_t* blocks, const uint32_t* threads,
+                              uint64_t seed, const void* argument) {
+    return cpu::launch(kernel, {blocks[0], blocks[1], blocks[2]}, {threads[0], threads[1], threads[2]}, seed, argument);
+}
+
+// The sizes of the argument structures, in the order of `src/cuda/arguments.rs`.
+extern "C" const uint32_t argument_bytes[] = {sizeof(ScanArgument), sizeof(CountArgument), sizeof(NarrowArgument),
+                                              sizeof(OrderArgument)};

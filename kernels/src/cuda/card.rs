@@ -1,0 +1,310 @@
+//! A card through its driver, which is opened when the program runs.
+
+use std::ffi::{CString, c_void};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{
+    CudaContext, CudaEvent, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice, result,
+};
+
+use super::{CudaError, Kernel, Launch, Machine, Memory, Module};
+
+/// The CUDA version whose PTX the embedded kernels are.
+const NEEDED: i32 = 13_000;
+/// The oldest cards that the kernels run on, by the major number of their compute capability.
+const OLDEST: i32 = 8;
+/// Blocks per multiprocessor in a launch: more than run at once, so that all of them stay busy.
+const BLOCKS: u32 = 8;
+/// Large copies go through two page-locked buffers of this many bytes: while one is on its way to
+/// the card, the other is filled.
+const STAGING_BYTES: usize = 8 << 20;
+/// Freed memory up to this many bytes is kept for the next search, which then allocates for free.
+const KEPT_BYTES: u64 = 1 << 30;
+
+/// An NVIDIA card, with the kernels loaded.
+pub struct Card {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    functions: Functions,
+    staging: Mutex<Option<[Staging; 2]>>,
+    name: String,
+    multiprocessors: u32,
+}
+
+/// The kernels' functions in the order of [`Kernel::ALL`]. Their modules stay loaded as long as
+/// the context of the device, which the process keeps.
+struct Functions(Vec<sys::CUfunction>);
+
+// SAFETY: a function's handle may be used by any thread that has made its context current, and
+// nothing is changed through it.
+unsafe impl Send for Functions {}
+// SAFETY: as above.
+unsafe impl Sync for Functions {}
+
+/// A page-locked buffer and the event after which it may be filled again.
+struct Staging {
+    buffer: PinnedHostSlice<u8>,
+    copied: CudaEvent,
+}
+
+/// Memory of a [`Card`].
+#[derive(Debug)]
+pub struct CardMemory {
+    slice: CudaSlice<u8>,
+    address: u64,
+}
+
+impl Memory for CardMemory {
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    fn len(&self) -> usize {
+        self.slice.len()
+    }
+}
+
+impl fmt::Debug for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Card").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Card {
+    /// Open a card, numbered from 0 as the driver numbers them, and load the kernels.
+    ///
+    /// # Errors
+    /// [`CudaError::NoDriver`], [`CudaError::DriverTooOld`], [`CudaError::NoDevice`],
+    /// [`CudaError::CardTooOld`], and what the driver reports.
+    pub fn open(device: usize) -> Result<Self, CudaError> {
+        // SAFETY: loads the driver's library and lets it go again; its constructors are NVIDIA's.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(CudaError::NoDriver);
+        }
+        // A library without one of the driver's functions makes the bindings panic.
+        catch_unwind(AssertUnwindSafe(|| Self::open_present(device))).unwrap_or(Err(CudaError::NoDriver))
+    }
+
+    fn open_present(device: usize) -> Result<Self, CudaError> {
+        let mut found = 0;
+        // SAFETY: the place for the answer is there; the call may come before any other.
+        let asked = unsafe { sys::cuDriverGetVersion(&raw mut found) };
+        asked.result().map_err(failed("tell its version"))?;
+        if found < NEEDED {
+            return Err(CudaError::DriverTooOld { found, needed: NEEDED });
+        }
+        let count = match CudaContext::device_count() {
+            Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+            other => other.map_err(failed("count its devices"))?,
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        if device >= count {
+            return Err(CudaError::NoDevice { device, count });
+        }
+        let context = CudaContext::new(device).map_err(failed("open the device"))?;
+        let capability = context.compute_capability();
+        let (major, minor) = capability.map_err(failed("tell the card's compute capability"))?;
+        if major < OLDEST {
+            return Err(CudaError::CardTooOld { major, minor });
+        }
+        // SAFETY: all work goes to one stream, in whose order memory is written, read and freed.
+        unsafe { context.disable_event_tracking() };
+        let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors =
+            context.attribute(attribute).map_err(failed("tell the number of multiprocessors"))?;
+        keep_freed_memory(&context)?;
+        Ok(Self {
+            stream: context.new_stream().map_err(failed("open a stream"))?,
+            functions: load_functions()?,
+            staging: Mutex::new(None),
+            name: context.name().map_err(failed("tell the card's name"))?,
+            multiprocessors: multiprocessors.unsigned_abs(),
+            context,
+        })
+    }
+
+    /// The card's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Free and total memory in bytes.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub fn memory(&self) -> Result<(usize, usize), CudaError> {
+        self.context.mem_get_info().map_err(failed("tell the free memory"))
+    }
+
+    fn bind(&self) -> Result<(), CudaError> {
+        self.context.bind_to_thread().map_err(failed("use the card on this thread"))
+    }
+
+    fn new_staging(&self) -> Result<Staging, CudaError> {
+        // SAFETY: the buffer is read only where it was written before.
+        let buffer = unsafe { self.context.alloc_pinned(STAGING_BYTES) }
+            .map_err(failed("allocate page-locked memory"))?;
+        let copied = self.context.new_event(None).map_err(failed("create an event"))?;
+        Ok(Staging { buffer, copied })
+    }
+
+    /// Copy through the page-locked buffers.
+    fn write_staged(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffers = match &mut *staging {
+            Some(buffers) => buffers,
+            none => none.insert([self.new_staging()?, self.new_staging()?]),
+        };
+        for (number, chunk) in bytes.chunks(STAGING_BYTES).enumerate() {
+            let Staging { buffer, copied } = &mut buffers[number % 2];
+            copied.synchronize().map_err(failed("wait for a copy"))?;
+            let place = &mut buffer.as_mut_slice().map_err(failed("use page-locked memory"))?[..chunk.len()];
+            place.copy_from_slice(chunk);
+            let to = address + (number * STAGING_BYTES) as u64;
+            // SAFETY: the caller's memory is as long as the bytes; the buffer is neither written nor
+            // freed before `copied`, which is recorded next (freeing it waits for the device).
+            unsafe { result::memcpy_htod_async(to, place, self.stream.cu_stream()) }
+                .map_err(failed("copy to the card"))?;
+            copied.record(&self.stream).map_err(failed("record an event"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        // The staging buffers may still be on their way; when the driver fails, nothing is.
+        let _ = self.stream.synchronize();
+    }
+}
+
+// SAFETY: `allocate` gives memory of the device at the address that the driver reports. It is freed
+// in the order of the stream, after all launches before.
+unsafe impl Machine for Card {
+    type Memory = CardMemory;
+
+    fn allocate(&self, bytes: usize) -> Result<CardMemory, CudaError> {
+        // The driver refuses to allocate nothing.
+        // SAFETY: whoever reads the memory has written it before, in copies or in kernels.
+        let slice = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error.0 {
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => CudaError::OutOfMemory { bytes },
+            _ => failed("allocate memory")(error),
+        })?;
+        let address = slice.device_ptr(&self.stream).0;
+        Ok(CardMemory { slice, address })
+    }
+
+    fn write(&self, memory: &mut CardMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        assert!(offset + bytes.len() <= memory.len(), "bytes within the memory");
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        let to = memory.address + offset as u64;
+        if bytes.len() > STAGING_BYTES {
+            return self.write_staged(to, bytes);
+        }
+        // SAFETY: the memory is as long as the bytes, as asserted. From memory that is not
+        // page-locked the driver has taken the bytes when the call returns.
+        unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }
+            .map_err(failed("copy to the card"))
+    }
+
+    fn read(&self, memory: &CardMemory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
+        assert!(offset + bytes.len() <= memory.len(), "bytes within the memory");
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        let from = memory.address + offset as u64;
+        // SAFETY: the memory is as long as the bytes, as asserted, and the stream is waited for
+        // before the bytes are used.
+        unsafe { result::memcpy_dtoh_async(bytes, from, self.stream.cu_stream()) }
+            .map_err(failed("copy from the card"))?;
+        self.stream.synchronize().map_err(failed("finish the work on the card"))
+    }
+
+    unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
+        self.bind()?;
+        let function = self.functions.0[launch.kernel as usize];
+        let blocks = (launch.blocks[0], launch.blocks[1], 1);
+        let mut parameters = [argument.as_ptr().cast_mut().cast::<c_void>()];
+        let threads = (launch.kernel.threads(), 1, 1);
+        // SAFETY: the function is the kernel's, which takes this one structure, and its addresses are
+        // good; both the caller promises. The driver copies the structure before the call returns.
+        unsafe {
+            result::launch_kernel(function, blocks, threads, 0, self.stream.cu_stream(), &mut parameters)
+        }
+        .map_err(failed("launch a kernel"))
+    }
+
+    fn busy_blocks(&self) -> u32 {
+        self.multiprocessors * BLOCKS
+    }
+}
+
+/// Load the modules into the current context and find the kernels.
+fn load_functions() -> Result<Functions, CudaError> {
+    let mut modules = Vec::new();
+    for module in Module::ALL {
+        let ptx = CString::new(module.ptx()).map_err(|_| CudaError::Driver {
+            action: "load a kernel",
+            reason: "the embedded PTX holds a zero byte".into(),
+        })?;
+        // SAFETY: the text ends with a zero byte, and the driver copies what it needs of it.
+        let loaded = unsafe { result::module::load_data(ptx.as_ptr().cast()) };
+        modules.push((module, loaded.map_err(failed("compile the kernels for the card"))?));
+    }
+    let mut functions = Vec::new();
+    for kernel in Kernel::ALL {
+        for &(module, loaded) in &modules {
+            if module == kernel.module() {
+                let name = CString::new(kernel.name()).unwrap_or_default();
+                // SAFETY: the module was loaded above and is never unloaded.
+                let function = unsafe { result::module::get_function(loaded, name) };
+                functions.push(function.map_err(failed("find a kernel"))?);
+            }
+        }
+    }
+    Ok(Functions(functions))
+}
+
+/// Let the device keep some freed memory, where it can keep any.
+fn keep_freed_memory(context: &Arc<CudaContext>) -> Result<(), CudaError> {
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    // SAFETY: the context's device exists.
+    let pool = unsafe { result::device::get_default_mem_pool(context.cu_device()) }
+        .map_err(failed("find its memory pool"))?;
+    let mut bytes = KEPT_BYTES;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the pool is the device's, and the value of this attribute is a 64-bit number.
+    unsafe { sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut bytes).cast()) }
+        .result()
+        .map_err(failed("set up its memory pool"))
+}
+
+/// The error for a call that the driver refused. The name of its number is ours: asking the driver
+/// for it could fail again.
+fn failed(action: &'static str) -> impl FnOnce(DriverError) -> CudaError {
+    move |error| CudaError::Driver { action, reason: format!("{:?}", error.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_card_gets_the_reason() {
+        match Card::open(usize::MAX) {
+            Ok(card) => panic!("{card:?} is no card of this machine"),
+            Err(CudaError::NoDriver | CudaError::DriverTooOld { .. } | CudaError::NoDevice { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

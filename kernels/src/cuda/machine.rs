@@ -1,0 +1,76 @@
+//! What the search needs of a card: memory, copies and launches.
+
+use std::fmt::Debug;
+
+use super::{CudaError, Kernel};
+
+/// Memory of a [`Machine`], freed when it is dropped.
+pub trait Memory: Debug + Send + Sync {
+    /// The address as kernels see it, a multiple of 256.
+    fn address(&self) -> u64;
+    /// The number of bytes.
+    fn len(&self) -> usize;
+    /// Whether there are no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A kernel with the shape of its launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Launch {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The number of blocks, two-dimensional.
+    pub blocks: [u32; 2],
+}
+
+/// What runs kernels: a card through its driver or, in tests, the CPU.
+///
+/// Copies and launches happen in the order of the calls.
+///
+/// # Safety
+/// `allocate` must give memory that a kernel can read and write at `address()` and the `len()`
+/// bytes from there, until it is dropped and all work before that is done.
+pub unsafe trait Machine: Debug + Send + Sync {
+    /// The machine's memory.
+    type Memory: Memory;
+
+    /// Memory of `bytes` bytes with any content.
+    ///
+    /// # Errors
+    /// [`CudaError::OutOfMemory`], and what the driver reports.
+    fn allocate(&self, bytes: usize) -> Result<Self::Memory, CudaError>;
+
+    /// Copy `bytes` to `memory` from `offset` on. They may be changed after the call.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    ///
+    /// # Panics
+    /// When the memory ends before the bytes do, as copying slices does.
+    fn write(&self, memory: &mut Self::Memory, offset: usize, bytes: &[u8]) -> Result<(), CudaError>;
+
+    /// Copy from `memory` from `offset` on, after all launches before.
+    ///
+    /// # Errors
+    /// What the driver reports, also about launches before.
+    ///
+    /// # Panics
+    /// When the memory ends before the bytes do, as copying slices does.
+    fn read(&self, memory: &Self::Memory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError>;
+
+    /// Launch a kernel.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    ///
+    /// # Safety
+    /// `argument` is the kernel's argument structure (see `arguments.rs`), all addresses in it are
+    /// null where the kernel allows it or lead to memory of this machine that is as long as the
+    /// kernel expects, and that memory lives until the work is done.
+    unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError>;
+
+    /// How many blocks of 256 threads keep the machine busy.
+    fn busy_blocks(&self) -> u32;
+}

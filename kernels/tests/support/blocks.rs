@@ -1,0 +1,153 @@
+//! A machine that runs the CUDA kernels on the CPU: their sources compiled by g++ (`cu/cpu`).
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libloading::Library;
+use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Kernel, Launch, Machine, Memory};
+
+use crate::compiled::{KernelFunction, compile, run_kernel};
+
+/// Bytes before and after each piece of memory that no kernel may change.
+const GUARD: usize = 256;
+const GUARD_BYTE: u8 = 0x5c;
+
+/// Runs kernels on the CPU; every launch has a schedule of its own, drawn from the seed.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    seed: u64,
+    launches: AtomicU64,
+}
+
+/// Memory of [`Blocks`] between two guards.
+#[derive(Debug)]
+pub(crate) struct GuardedMemory {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(256))]
+struct Line([u8; GUARD]);
+
+impl GuardedMemory {
+    fn new(len: usize) -> Self {
+        // Content that no test can mistake for zeros.
+        let mut lines = vec![Line([0xdb; GUARD]); len.div_ceil(GUARD) + 2];
+        lines[0].0.fill(GUARD_BYTE);
+        let end = GUARD + len;
+        for (number, line) in lines.iter_mut().enumerate() {
+            for (place, byte) in line.0.iter_mut().enumerate() {
+                if number * GUARD + place >= end {
+                    *byte = GUARD_BYTE;
+                }
+            }
+        }
+        Self { lines, len }
+    }
+
+    fn pointer(&self) -> *mut u8 {
+        self.lines.as_ptr().cast::<u8>().cast_mut()
+    }
+
+    fn byte(&self, place: usize) -> u8 {
+        self.lines[place / GUARD].0[place % GUARD]
+    }
+}
+
+impl Drop for GuardedMemory {
+    fn drop(&mut self) {
+        let end = GUARD + self.len;
+        let guards = (0..GUARD).chain(end..self.lines.len() * GUARD);
+        for place in guards {
+            let intact = self.byte(place) == GUARD_BYTE;
+            assert!(
+                intact || std::thread::panicking(),
+                "a kernel wrote beside its memory, at {place} of {end}"
+            );
+        }
+    }
+}
+
+impl Memory for GuardedMemory {
+    fn address(&self) -> u64 {
+        self.pointer().addr() as u64 + GUARD as u64
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Blocks {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, launches: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn launches(&self) -> u64 {
+        self.launches.load(Ordering::Relaxed)
+    }
+}
+
+// SAFETY: `allocate` gives memory of the process, which lives until it is dropped; launches are done
+// when `launch` returns.
+unsafe impl Machine for Blocks {
+    type Memory = GuardedMemory;
+
+    fn allocate(&self, bytes: usize) -> Result<GuardedMemory, CudaError> {
+        Ok(GuardedMemory::new(bytes))
+    }
+
+    fn write(&self, memory: &mut GuardedMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
+        // SAFETY: the place is within the lines, as asserted, and `memory` is borrowed exclusively.
+        let place = unsafe { memory.pointer().add(GUARD + offset) };
+        // SAFETY: as many bytes from there are within the lines, and two objects do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+        Ok(())
+    }
+
+    fn read(&self, memory: &GuardedMemory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
+        assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
+        // SAFETY: the place is within the lines, as asserted.
+        let place = unsafe { memory.pointer().add(GUARD + offset) };
+        // SAFETY: as many bytes from there are within the lines, and two objects do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(place, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
+        let number = self.launches.fetch_add(1, Ordering::Relaxed);
+        let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number);
+        // SAFETY: the argument is the kernel's and its addresses are good, which the caller promises.
+        unsafe {
+            let threads = launch.kernel.threads();
+            run_kernel(library(), launch.kernel.name(), launch.blocks, threads, seed, argument.as_ptr())
+        }
+        .map_err(|reason| CudaError::Driver { action: "run a kernel on the CPU", reason })
+    }
+
+    fn busy_blocks(&self) -> u32 {
+        3
+    }
+}
+
+/// The kernels compiled for the CPU, once in a process.
+fn library() -> &'static Library {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let path = compile("library");
+        // SAFETY: the library has no constructors of its own; it is never unloaded.
+        let library = unsafe { Library::new(&path) }.unwrap();
+        // SAFETY: `argument_bytes` in `cu/cpu/library.cpp` is an array of that many numbers.
+        let sizes = unsafe { library.get::<*const [u32; ARGUMENT_BYTES.len()]>("argument_bytes") }.unwrap();
+        // SAFETY: as above, and the library is loaded.
+        let sizes = unsafe { **sizes };
+        assert_eq!(sizes.map(|bytes| bytes as usize), ARGUMENT_BYTES, "bytes of the argument structures");
+        assert!(Kernel::ALL.iter().all(|kernel| {
+            // SAFETY: every kernel is a symbol of this type.
+            unsafe { library.get::<KernelFunction>(kernel.name()) }.is_ok()
+        }));
+        library
+    })
+}

@@ -54,6 +54,8 @@ fn a_reader_in_another_process_sees_whole_commits_in_their_order() {
     let mut versions = 0;
     for _ in 0..reads {
         let before = known.0;
+        // A handle stays where it is until it is told to go on.
+        assert_eq!(workload.commits(&reader).unwrap(), before);
         reader.refresh().unwrap();
         workload.follow(&reader, &mut known).unwrap();
         versions += u64::from(known.0 > before);

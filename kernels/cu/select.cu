@@ -154,7 +154,6 @@ KERNEL(SELECT_THREADS) narrow(ARGUMENT(NarrowArgument, argument)) {
     __syncthreads();
     find_rank(shared, argument.levels, argument.k);
     const uint32_t distance = shared.bin, nearer = shared.before, ties = shared.bins[distance];
-    __syncthreads();
     const uint64_t last = (static_cast<uint64_t>(distance + 1) << POSITION_BITS) - 1;
     uint32_t kept = keep(keys, count, last, shared);
     if (kept > argument.k) {

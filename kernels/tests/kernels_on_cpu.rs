@@ -71,8 +71,8 @@ fn matrix_units_give_the_nearest_rows() {
     let mut numbers = Numbers::new(11);
     let segments = [(2048, None), (300, Some(6)), (1, None), (2055, None)];
     for (seed, bits) in (1..).zip([8, 64, 128, 256, 512, 1024, 136]) {
-        // 17 queries are more than one instruction takes.
-        let (spread, queries) = if bits == 128 { (Spread::Random, 17) } else { (Spread::Repeated, 2) };
+        // 17 queries are more than one instruction takes; approaching rows all enter.
+        let (spread, queries) = if bits == 128 { (Spread::Random, 17) } else { (Spread::Approaching, 2) };
         let case = Case::new(&mut numbers, bits, spread, &segments, queries);
         case.check(&Blocks::new(seed), Some(Plan::new(200, 0, 8)), 30, bits as u32 * 2 / 5);
     }
@@ -108,6 +108,9 @@ fn as_many_rows_as_there_are_can_be_asked_for() {
     let case = Case::new(&mut numbers, 64, Spread::Random, &[(3000, None)], 1);
     case.check(&Blocks::new(1), None, MOST_NEAREST, 64);
     case.check(&Blocks::new(2), None, MOST_NEAREST - 1, 30);
+    // So many candidates that a block reads them in several stretches.
+    let case = Case::new(&mut numbers, 64, Spread::Approaching, &[(12_000, None)], 1);
+    case.check(&Blocks::new(5), None, 600, 3);
     let case = Case::new(&mut numbers, 64, Spread::Random, &[(5, None)], 1);
     case.check(&Blocks::new(3), None, MOST_NEAREST, 64);
     case.check(&Blocks::new(4), None, 5, 0);

@@ -194,15 +194,17 @@ inline void run_block(Block& b) {
     const unsigned warps = (b.size + LANES - 1) / LANES;
     while (!all_are(b, State::finished) && b.failure == nullptr) {
         bool progress = false;
-        // One warp after the other, each as far as it gets or, at times, only a little.
+        // One warp after the other, each as far as it gets or, at times, only a little: a missing
+        // barrier shows when a warp is far ahead of the others, or far behind.
         const unsigned start = b.random.below(warps);
         for (unsigned i = 0; i < warps; ++i) {
             const unsigned first = (start + i) % warps * LANES, last = min(first + LANES, b.size);
+            const bool far = b.random.below(2) == 0;
             bool more = true;
             while (more && b.failure == nullptr) {
                 more = run_warp(b, first, last);
                 progress = progress || more;
-                if (b.random.below(16) == 0) break;
+                if (!far && b.random.below(16) == 0) break;
             }
         }
         if (all_are(b, State::at_block_barrier)) {

@@ -141,9 +141,10 @@ mod tests {
     fn every_kernel_is_in_its_module() {
         for (place, kernel) in Kernel::ALL.into_iter().enumerate() {
             let entry = format!(".entry {}(", kernel.name());
-            let (_, declared) = kernel.module().ptx().split_once(&entry).expect(kernel.name());
+            let declared = kernel.module().ptx().split_once(&entry).map_or("", |(_, after)| after);
             let threads = format!(".maxntid {}, 1, 1", kernel.threads());
-            assert!(declared.split_once('{').unwrap().0.contains(&threads), "{}", kernel.name());
+            let head = declared.split('{').next().unwrap_or_default();
+            assert!(head.contains(&threads), "{}", kernel.name());
             assert_eq!(kernel as usize, place);
         }
         let entries: usize = Module::ALL.iter().map(|module| module.ptx().matches(".entry ").count()).sum();

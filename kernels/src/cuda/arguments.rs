@@ -16,7 +16,7 @@ pub(crate) const TENSOR_QUERIES: u32 = 128;
 /// A key holds the position in this many low bits and the distance above.
 pub(crate) const POSITION_BITS: u32 = 48;
 
-/// The sizes of [`ScanArgument`], [`CountArgument`], [`NarrowArgument`] and [`OrderArgument`], which
+/// The sizes of `ScanArgument`, `CountArgument`, `NarrowArgument` and `OrderArgument`, which
 /// the tests compare with those of the compiled kernels.
 pub const ARGUMENT_BYTES: [usize; 4] = [
     size_of::<ScanArgument>(),

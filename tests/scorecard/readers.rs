@@ -11,7 +11,7 @@ use twinbit::{
     CodeBits, Collection, Database, Durability, Entry, Field, IdKind, Modality, Model, Record, RecordId,
     Schema, Snapshot, Value, field,
 };
-use twinbit_tests::{Row, is_strict, scratch, seconds};
+use twinbit_tests::{Row, is_thorough, scratch, seconds};
 
 /// Records that are always written in one commit, with one generation.
 const GROUP: u64 = 5;
@@ -104,7 +104,7 @@ fn check_answers(snapshot: &Snapshot, entries: &[Entry], models: &[Model], rando
 #[test]
 fn every_answer_is_that_of_its_snapshot() {
     let row = Row::begin(9, "readers beside ingest, delete, compaction, model install");
-    let duration = seconds("READERS", if is_strict() { 60 } else { 10 }, 2 * 60 * 60);
+    let duration = seconds("READERS", if is_thorough() { 60 } else { 10 }, 2 * 60 * 60);
     let folder = scratch();
     let database =
         Database::builder().durability(Durability::Eventual).threads(2).open(folder.path()).unwrap();

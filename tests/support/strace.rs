@@ -5,13 +5,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether programs can be traced here.
+///
+/// # Panics
+/// When they cannot although `TWINBIT_REQUIRE_TRACE` is 1, so that CI cannot skip by accident.
 pub fn has_strace() -> bool {
     let traced = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "true"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    traced.is_ok_and(|status| status.success())
+    let can = traced.is_ok_and(|status| status.success());
+    let must = std::env::var_os("TWINBIT_REQUIRE_TRACE").is_some_and(|value| value == "1");
+    assert!(can || !must, "strace is missing or may not trace");
+    can
 }
 
 /// `strace` with options, following all threads of a program.

@@ -55,6 +55,9 @@ pub struct TrainConfig {
     pub warmup_epochs: u32,
     /// Epochs in all.
     pub epochs: u32,
+    /// Stops early, after this many epochs in a row without a better validation score. Needs
+    /// something to validate on.
+    pub patience: Option<u32>,
     /// Pairs of a batch.
     pub batch: usize,
     /// Learning rate.
@@ -87,6 +90,7 @@ impl Default for TrainConfig {
             negatives: 4096,
             warmup_epochs: 1,
             epochs: 20,
+            patience: None,
             batch: 256,
             learning_rate: 1e-4,
             weight_decay: 1e-6,
@@ -140,6 +144,7 @@ impl TrainConfig {
         real("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "0 up to, not including, 1")?;
         whole("negatives", self.negatives, (1..=1 << 20).contains(&self.negatives), "1 to 1048576")?;
         whole("epochs", self.epochs as usize, self.epochs > 0, "1 or more")?;
+        whole("patience", self.patience.unwrap_or(1) as usize, self.patience != Some(0), "1 or more")?;
         whole("batch", self.batch, (2..=1 << 16).contains(&self.batch), "2 to 65536")?;
         real("learning_rate", self.learning_rate, self.learning_rate > 0.0, "above 0")?;
         real("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
@@ -173,6 +178,7 @@ mod tests {
         assert_eq!(refused(TrainConfig { temperature: 0.0, ..with() }), "temperature");
         assert_eq!(refused(TrainConfig { momentum: f64::NAN, ..with() }), "momentum");
         assert_eq!(refused(TrainConfig { epochs: 0, ..with() }), "epochs");
+        assert_eq!(refused(TrainConfig { patience: Some(0), ..with() }), "patience");
         assert_eq!(refused(TrainConfig { learning_rate: f64::INFINITY, ..with() }), "learning_rate");
     }
 

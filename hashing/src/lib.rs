@@ -26,6 +26,7 @@
 
 mod bank;
 mod blob;
+mod checkpoint;
 mod config;
 mod encoder;
 mod epoch;
@@ -43,16 +44,20 @@ mod optimizer;
 mod random;
 mod real;
 mod report;
+mod run;
 mod sampler;
 mod schedule;
 mod source;
 mod spec;
 mod step;
 mod text;
+#[cfg(test)]
+mod toy;
 mod trainer;
 mod validation;
 
 pub use bank::MemoryBank;
+pub use checkpoint::{Checkpoint, Progress};
 pub use config::{Optimizer, Schedule, TrainConfig};
 pub use error::Error;
 pub use id::ModelId;

@@ -166,6 +166,20 @@ impl<T: Real> TrainingState<T> {
         Ok(Self { settings, networks: [image, text], bank, optimizer })
     }
 
+    /// Training as it was when its optimizer stood like this.
+    pub(crate) fn restored(
+        settings: StepSettings,
+        [image, text]: [Network<T>; 2],
+        bank: MemoryBank<T>,
+        optimizer: OptimizerState<T>,
+    ) -> Result<Self, Error> {
+        Ok(Self { optimizer, ..Self::new(settings, image, text, bank)? })
+    }
+
+    pub(crate) fn optimizer(&self) -> &OptimizerState<T> {
+        &self.optimizer
+    }
+
     /// That side's network.
     pub fn network(&self, modality: Modality) -> &Network<T> {
         &self.networks[modality.index()]

@@ -343,6 +343,14 @@ pub enum Error {
         /// What is missing.
         reason: &'static str,
     },
+    /// Training cannot go on from a checkpoint file: it is damaged, or of another run.
+    #[error("cannot go on from {}: {source}", path.display())]
+    TrainingCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<twinbit_hashing::Error>,
+    },
     /// `k` was 0.
     #[error("the number of hits asked for is 0; ask for at least 1")]
     ZeroLimit,

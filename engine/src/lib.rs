@@ -89,6 +89,7 @@ mod snapshot;
 mod source;
 mod stats;
 mod train;
+mod training_checkpoint;
 mod value;
 mod writer;
 
@@ -119,8 +120,8 @@ pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
     DecodeLimits, EpochReport, Features, HashModel as Model, Labels, LookupPoint, ModelId, ModelSpec,
-    Observer, Optimizer, Outcome, PairSource, Picture, RetrievalScores, Schedule, Scores, TextFeaturizer,
-    TrainConfig, mean_average_precision,
+    Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RetrievalScores,
+    Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 pub use twinbit_storage::{

@@ -46,6 +46,9 @@ pub struct Hyper {
     /// Epochs in all
     #[arg(long, alias = "max_epochs", value_name = "N")]
     epochs: Option<u32>,
+    /// Stops early after N epochs in a row without a better validation score
+    #[arg(long, value_name = "N")]
+    patience: Option<u32>,
     /// Pairs of a batch
     #[arg(long, alias = "train_batch_size", value_name = "N")]
     batch: Option<usize>,
@@ -67,6 +70,10 @@ pub struct Hyper {
     /// Decides every random draw
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Options of the authors' code that say how it spreads its work and names its files: accepted so
+    /// that its commands can be pasted, they change no result
+    #[arg(long = "eval_batch_size", aliases = ["num_workers", "log_interval", "log_name"], hide = true)]
+    _ignored: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -121,6 +128,7 @@ impl Hyper {
         put(&mut config.negatives, self.negatives);
         put(&mut config.warmup_epochs, self.warmup);
         put(&mut config.epochs, self.epochs);
+        put(&mut config.patience, self.patience.map(Some));
         put(&mut config.batch, self.batch);
         put(&mut config.learning_rate, self.lr);
         put(&mut config.weight_decay, self.weight_decay);
@@ -169,7 +177,8 @@ mod tests {
     fn the_published_command_is_understood() {
         let reference = config(
             "--bit 128 --alpha 0.7 --num_hiden_layers 3 2 --margin 0.2 --max_epochs 20 --train_batch_size 256 \
-             --shift 0.1 --lr 0.0001 --optimizer Adam --warmup_epoch 1 --K 4096 --T 0.9 --wd 1e-6 --ls linear --momentum 0.4",
+             --shift 0.1 --lr 0.0001 --optimizer Adam --warmup_epoch 1 --K 4096 --T 0.9 --wd 1e-6 --ls linear --momentum 0.4 \
+             --eval_batch_size 256 --num_workers 5 --log_interval 40 --log_name UCCH",
         );
         assert_eq!(reference.unwrap(), TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() });
     }

@@ -30,7 +30,9 @@ const ROWS_A_BLOCK: usize = 4096;
     twinbit train photos.db --epochs 20
   On arrays, with a test on held-out rows:
     twinbit train features.db --image image.npy --text tags.npz:tags --label labels.npy --test 2000 \\
-      --alpha 0.7 --layers 3 2 --save model.safetensors")]
+      --alpha 0.7 --layers 3 2 --save model.safetensors
+  A long run that may be broken off; the same line goes on where it was:
+    twinbit train photos.db --preset paper --checkpoint run.ckpt --resume")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
@@ -47,6 +49,12 @@ pub struct Arguments {
     /// Writes the model to this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Writes weights, optimizer and memory bank to this file after every epoch
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Goes on from the checkpoint when there is one; give the same pairs and settings
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
     /// Pairs held out to choose the epoch by when there are no labels; 0 keeps the last epoch
     /// [default: a tenth, at most 2000, of 4000 pairs or more]
     #[arg(long, value_name = "N", conflicts_with = "label")]
@@ -81,11 +89,14 @@ struct Finished {
 /// Trains a model and installs it.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let Method::Ucch = arguments.method;
-    if let Some(folder) = arguments.save.as_deref().and_then(Path::parent)
-        && !folder.as_os_str().is_empty()
-        && !folder.is_dir()
-    {
-        return Err(Failure::new(format!("--save: there is no folder {}; make it first", folder.display())));
+    folder_exists("--save", arguments.save.as_deref())?;
+    folder_exists("--checkpoint", arguments.checkpoint.as_deref())?;
+    let checkpoint = arguments.checkpoint.as_deref();
+    if let Some(path) = checkpoint.filter(|path| !arguments.resume && path.exists()) {
+        return Err(Failure::new(format!(
+            "--checkpoint: {} exists already; add --resume to go on from it, or name another file",
+            path.display()
+        )));
     }
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
@@ -97,6 +108,12 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(pairs) = arguments.held_out {
         trainer = trainer.held_out(pairs);
     }
+    if let Some(path) = checkpoint {
+        trainer = trainer.checkpoint(path);
+    }
+    if arguments.resume {
+        trainer = trainer.resume();
+    }
     let (outcome, test) = match (&arguments.image, &arguments.text) {
         (Some(image), Some(text)) => {
             let arrays = Arrays::open(image, text, &arguments.split)?;
@@ -104,7 +121,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
                 Some(labels) => trainer.labels(labels.of(&arrays.split.training)?),
                 None => trainer,
             };
-            let outcome = finished(trainer.fit_source(&arrays.training()?), &trouble)?;
+            let outcome = finished(trainer.fit_source(&arrays.training()?), &trouble, checkpoint)?;
             let test = arrays.test(&outcome.model, session)?;
             (outcome, test)
         }
@@ -114,7 +131,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
                 Some(path) => trainer.labels(LabelMatrix::open(path, snapshot.pair_ids()?.len())?.all()?),
                 None => trainer,
             };
-            (finished(trainer.fit(&snapshot), &trouble)?, None)
+            (finished(trainer.fit(&snapshot), &trouble, checkpoint)?, None)
         }
     };
     if let Some(scores) = &test {
@@ -131,13 +148,31 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     report(&outcome, test, !arguments.no_install, session)
 }
 
-fn finished(outcome: twinbit::Result<Outcome>, trouble: &Trouble) -> Result<Outcome> {
+/// Refuses a file to be written where there is no folder for it, before training and not after.
+fn folder_exists(option: &str, file: Option<&Path>) -> Result {
+    match file.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => {
+            Err(Failure::new(format!("{option}: there is no folder {}; make it first", folder.display())))
+        }
+        None => Ok(()),
+    }
+}
+
+fn finished(
+    outcome: twinbit::Result<Outcome>,
+    trouble: &Trouble,
+    checkpoint: Option<&Path>,
+) -> Result<Outcome> {
     match (outcome, trouble.take()) {
         (Ok(outcome), _) => Ok(outcome),
         (Err(_), Some(failure)) => Err(failure),
-        (Err(_), None) if interrupt::requested() => {
-            Err(Failure::new("training was interrupted; the collection keeps the model it had"))
-        }
+        (Err(_), None) if interrupt::requested() => Err(Failure::new(match checkpoint {
+            Some(path) => format!(
+                "training was interrupted; the collection keeps the model it had; go on with --checkpoint {} --resume",
+                path.display()
+            ),
+            None => "training was interrupted; the collection keeps the model it had".to_owned(),
+        })),
         (Err(error), None) => Err(error.into()),
     }
 }

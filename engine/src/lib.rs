@@ -119,9 +119,9 @@ pub use source::{
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
-    DecodeLimits, EpochReport, Features, HashModel as Model, Labels, LookupPoint, ModelId, ModelSpec,
-    Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RetrievalScores,
-    Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
+    DecodeLimits, EpochReport, Features, HashModel as Model, KeySource, Labels, LookupPoint, ModelId,
+    ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RankingLoss,
+    RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 pub use twinbit_storage::{

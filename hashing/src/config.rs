@@ -26,6 +26,28 @@ pub enum Schedule {
     Cosine,
 }
 
+/// What the contrastive loss compares a pair's outputs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeySource {
+    /// The signs of the memory bank's rows: the method.
+    Binary,
+    /// The rows themselves: contrastive learning without the binary bank (Figure 12).
+    Continuous,
+    /// No bank at all: in every epoch the signs of the batch's own means, as in the warm-up.
+    Batch,
+}
+
+/// The loss that ranks a pair among the others of its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RankingLoss {
+    /// L_r, over all negatives (eq. 8 and 14): the method.
+    Global,
+    /// L'_r, over the negatives within the margin (eq. 6 and 7): the ablation.
+    MaxMargin,
+}
+
 /// Everything that training can be told. [`Default`] is what twinbit recommends,
 /// [`TrainConfig::paper`] what the paper used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +61,13 @@ pub struct TrainConfig {
     pub image_layers: usize,
     /// Linear layers of the text network.
     pub text_layers: usize,
-    /// Weight of the contrastive loss; the ranking loss gets the rest (beta in the paper).
+    /// Weight of the contrastive loss; the ranking loss gets the rest (beta in the paper). At 1 and
+    /// at 0 the other loss is not computed.
     pub alpha: f64,
+    /// Keys of the contrastive loss.
+    pub keys: KeySource,
+    /// The ranking loss.
+    pub ranking: RankingLoss,
     /// Margin of the ranking loss.
     pub margin: f64,
     /// How far the ranking loss pushes easy negatives down (xi in the paper).
@@ -83,6 +110,8 @@ impl Default for TrainConfig {
             image_layers: 3,
             text_layers: 2,
             alpha: 0.7,
+            keys: KeySource::Binary,
+            ranking: RankingLoss::Global,
             margin: 0.2,
             shift: 0.1,
             temperature: 0.9,

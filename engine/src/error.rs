@@ -493,6 +493,29 @@ impl Error {
     }
 }
 
+impl Error {
+    /// A failure of training; those of our own sources and observers, which training passes through,
+    /// come out as what they were.
+    pub(crate) fn from_training(error: twinbit_hashing::Error) -> Self {
+        use twinbit_hashing::Error as Hashing;
+        match error {
+            Hashing::Canceled => Self::Canceled,
+            Hashing::Source { modality, source } => match source.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(source) => match source.downcast::<ArrayError>() {
+                    Ok(ours) => Self::Array(*ours),
+                    Err(source) => Hashing::Source { modality, source }.into(),
+                },
+            },
+            Hashing::CheckpointNotKept { source } => match source.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(source) => Hashing::CheckpointNotKept { source }.into(),
+            },
+            error => error.into(),
+        }
+    }
+}
+
 /// Failures that this crate has a name for get it; others keep the storage layer's sentence.
 impl From<twinbit_storage::Error> for Error {
     fn from(error: twinbit_storage::Error) -> Self {

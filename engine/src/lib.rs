@@ -93,7 +93,7 @@ mod training_checkpoint;
 mod value;
 mod writer;
 
-pub use arrays::{Array, ArrayError, ArrayPairs, ElementType};
+pub use arrays::{Array, ArrayError, ArrayPairs, ElementType, LabelMatrix, Split, SplitPairs};
 pub use code_rows::CodeRows;
 pub use collection::Collection;
 pub use database::Database;
@@ -121,7 +121,7 @@ pub use train::Trainer;
 pub use twinbit_hashing::{
     DecodeLimits, EpochReport, Features, HashModel as Model, KeySource, Labels, LookupPoint, ModelId,
     ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RankingLoss,
-    RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
+    RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 pub use twinbit_storage::{

@@ -233,23 +233,13 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Failures of our own sources and files, which training passes through, are told as ours.
+/// A checkpoint that is of another run is told with its file.
 fn told_as_ours(error: twinbit_hashing::Error, checkpoint: Option<PathBuf>) -> Error {
-    use twinbit_hashing::Error as Hashing;
     match (error, checkpoint) {
-        (Hashing::Source { modality, source }, _) => match source.downcast::<Error>() {
-            Ok(error) => *error,
-            Err(source) => Hashing::Source { modality, source }.into(),
-        },
-        (Hashing::CheckpointNotKept { source }, _) => match source.downcast::<Error>() {
-            Ok(error) => *error,
-            Err(source) => Hashing::CheckpointNotKept { source }.into(),
-        },
-        (source @ Hashing::CheckpointMismatch { .. }, Some(path)) => {
+        (source @ twinbit_hashing::Error::CheckpointMismatch { .. }, Some(path)) => {
             Error::TrainingCheckpoint { path, source: Box::new(source) }
         }
-        (Hashing::Canceled, _) => Error::Canceled,
-        (error, _) => error.into(),
+        (error, _) => Error::from_training(error),
     }
 }
 

@@ -63,7 +63,7 @@ pub use error::Error;
 pub use id::ModelId;
 pub use image::{DecodeLimits, ImageEncoder, Picture};
 pub use labels::Labels;
-pub use metrics::{LookupPoint, RetrievalScores, evaluate, mean_average_precision, recall_at};
+pub use metrics::{LookupPoint, RankingPoint, RetrievalScores, evaluate, mean_average_precision, recall_at};
 pub use model::HashModel;
 pub use net::{Layer, Network};
 pub use real::Real;

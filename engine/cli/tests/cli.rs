@@ -350,6 +350,7 @@ fn every_command_explains_itself_with_an_example() {
         "set",
         "list",
         "eval",
+        "experiment",
         "collections",
         "drop",
         "rename",

@@ -160,6 +160,32 @@ pub enum ArrayError {
         /// Its rows.
         second_rows: usize,
     },
+    /// An array that says something of each row has not one value a row.
+    #[error("{name} has {found} rows of {width} values; one value for each of the {rows} rows is needed")]
+    RowValues {
+        /// The array.
+        name: String,
+        /// Its rows.
+        found: usize,
+        /// Its values in a row.
+        width: usize,
+        /// Rows there should be.
+        rows: usize,
+    },
+    /// Every row would be a query of the test.
+    #[error("there are {rows} rows, so {queries} rows to test with would leave none to train on")]
+    NothingToTrainOn {
+        /// Rows there are.
+        rows: usize,
+        /// Rows asked for as queries.
+        queries: usize,
+    },
+    /// More rows than can be numbered.
+    #[error("{rows} rows are more than can be trained on")]
+    TooManyRows {
+        /// Rows there are.
+        rows: usize,
+    },
     /// A value that does not fit what it is used for.
     #[error("{name} holds at row {row}, column {column} a value that is not {wanted}")]
     Value {

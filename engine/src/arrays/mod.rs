@@ -7,11 +7,15 @@
 
 mod array;
 mod error;
+mod labels;
 mod npy;
 mod npz;
 mod pairs;
+mod split;
 
 pub use array::Array;
 pub use error::ArrayError;
+pub use labels::LabelMatrix;
 pub use npy::ElementType;
 pub use pairs::ArrayPairs;
+pub use split::{Split, SplitPairs};

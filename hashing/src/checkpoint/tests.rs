@@ -71,8 +71,7 @@ fn breaking_changes_nothing(trainer: &Trainer, threads: usize) {
             assert!(matches!(canceled, Err(Error::Canceled)));
             let checkpoint = read(broken.files.last().unwrap()).unwrap();
             assert_eq!(checkpoint.epochs(), epoch);
-            let mut rest = Keeper::default();
-            rest.files = broken.files;
+            let mut rest = Keeper { files: broken.files, last: None };
             let resumed = trainer.resume(checkpoint, &toy.features(), &mut rest).unwrap();
             assert_eq!(told(&resumed), told(&unbroken), "after epoch {epoch}");
             assert_eq!(rest.files.len(), whole.files.len());

@@ -10,7 +10,7 @@ use half::f16;
 
 use super::error::ArrayError;
 use super::npy::{self, ElementType, Header};
-use super::npz;
+use super::{mat, npz};
 
 /// Bytes read from a file at once.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -47,7 +47,8 @@ impl Data {
 }
 
 impl Array {
-    /// Opens `FILE.npy`, `FILE.npz` (when it holds one array) or `FILE.npz:KEY`.
+    /// Opens `FILE.npy`, `FILE.npz` or `FILE.mat` (when it holds one array), `FILE.npz:KEY` or
+    /// `FILE.mat:KEY`.
     ///
     /// # Errors
     /// [`ArrayError`] when the file cannot be opened, is of another kind, is damaged, or holds
@@ -70,6 +71,10 @@ impl Array {
             (header, data)
         } else if magic.starts_with(b"PK") {
             npz::open(file, key.as_deref(), &path.display().to_string())?
+        } else if magic == mat::MAGIC {
+            mat::open(file, key.as_deref(), &path.display().to_string())?
+        } else if magic == mat::HDF5_MAGIC {
+            return Err(ArrayError::Hdf5 { name });
         } else {
             return Err(ArrayError::Kind { name });
         };

@@ -16,10 +16,19 @@ pub enum ArrayError {
     },
     /// The file is of another kind.
     #[error(
-        "{name} is no array file this version reads; it reads .npy files and, written FILE.npz:KEY, arrays in .npz \
-         archives (in Python: numpy.save or numpy.savez)"
+        "{name} is no array file this version reads; it reads .npy files and, written FILE.npz:KEY or FILE.mat:KEY, \
+         arrays in .npz archives and MATLAB files (in Python: numpy.save or numpy.savez)"
     )]
     Kind {
+        /// The array.
+        name: String,
+    },
+    /// The file is HDF5, as MATLAB 7.3 and h5py write it.
+    #[error(
+        "{name} is an HDF5 file (MATLAB 7.3, h5py), which this build does not read; save its arrays with numpy.save, or \
+         in MATLAB with save -v7"
+    )]
+    Hdf5 {
         /// The array.
         name: String,
     },

@@ -3,11 +3,12 @@
 //! An [`Array`] is opened by name, tells its shape and type, and is read in blocks of rows, so that
 //! it may be larger than memory. `.npy` files and members of `.npz` archives that were stored
 //! without compression are read in place; compressed members are unpacked into memory, within a
-//! limit.
+//! limit. So are matrices of MATLAB files (`.mat`, version 5), which store columns.
 
 mod array;
 mod error;
 mod labels;
+mod mat;
 mod npy;
 mod npz;
 mod pairs;

@@ -93,7 +93,9 @@ mod training_checkpoint;
 mod value;
 mod writer;
 
-pub use arrays::{Array, ArrayError, ArrayPairs, ElementType, LabelMatrix, Split, SplitPairs};
+pub use arrays::{
+    Array, ArrayError, ArrayPairs, CheckedPart, ElementType, LabelMatrix, PublishedData, Split, SplitPairs,
+};
 pub use code_rows::CodeRows;
 pub use collection::Collection;
 pub use database::Database;

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use twinbit::Device;
 
 use crate::commands::{
-    checkpoint, collections, compact, completions, create, delete, doctor, drop, eval, experiment, field,
-    get, ingest, list, rename, restore, search, set, stats, train, verify,
+    checkpoint, collections, compact, completions, create, data, delete, doctor, drop, eval, experiment,
+    field, get, ingest, list, rename, restore, search, set, stats, train, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
@@ -77,6 +77,9 @@ pub enum Command {
     Eval(eval::Arguments),
     /// Train and test methods over code lengths and seeds, and write one table of their scores
     Experiment(experiment::Arguments),
+    /// Look after the files of the published data sets
+    #[command(subcommand)]
+    Data(data::Action),
     /// List the collections of a database
     Collections(collections::Arguments),
     /// Remove a collection and everything in it

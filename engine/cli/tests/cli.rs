@@ -351,6 +351,7 @@ fn every_command_explains_itself_with_an_example() {
         "list",
         "eval",
         "experiment",
+        "data check",
         "collections",
         "drop",
         "rename",

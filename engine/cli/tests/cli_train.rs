@@ -170,3 +170,19 @@ fn an_experiment_that_cannot_run_says_why_before_the_first_run() {
     assert_eq!(place.read("e.md"), "my notes");
     assert!(!place.path("e.csv").exists());
 }
+
+#[test]
+fn files_of_published_data_sets_are_checked() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("data")).unwrap();
+    assert!(place.fails("data check data").contains("MIRFLICKR-25K"));
+    place.write("data/MIRFLICKR25K/mirflickr25k-lall.mat", "no such file");
+    let output = place.run("data check data --json");
+    assert_eq!(output.status.code(), Some(1));
+    let parts = json_lines(&text(&output.stdout));
+    let told: Vec<&str> = parts.iter().map(|part| part["problem"].as_str().unwrap()).collect();
+    assert!(told[0].contains("mirflickr25k-iall-vgg.mat, which is not in data"), "{told:?}");
+    assert!(told[2].contains("mirflickr25k-lall.mat"), "{told:?}");
+    assert_eq!((&parts[2]["rows"], &parts[2]["columns"]), (&20_015.into(), &24.into()));
+    assert!(text(&output.stderr).contains("3 matrices are not as published"));
+}

@@ -169,6 +169,31 @@ pub enum ArrayError {
         /// Its rows.
         second_rows: usize,
     },
+    /// A file of a published data set is not there.
+    #[error("{data} needs {file}, which is not in {}", folder.display())]
+    MissingFile {
+        /// Name of the data set.
+        data: &'static str,
+        /// The file.
+        file: String,
+        /// Where it was looked for.
+        folder: std::path::PathBuf,
+    },
+    /// A matrix of a published data set has another size than the published one.
+    #[error(
+        "{name} has {} rows of {} values, in {data} there are {} of {}: this is another version of the data",
+        found[0], found[1], expected[0], expected[1]
+    )]
+    OtherVersion {
+        /// The array.
+        name: String,
+        /// Name of the data set.
+        data: &'static str,
+        /// Rows and columns it has.
+        found: [usize; 2],
+        /// Rows and columns it should have.
+        expected: [usize; 2],
+    },
     /// An array that says something of each row has not one value a row.
     #[error("{name} has {found} rows of {width} values; one value for each of the {rows} rows is needed")]
     RowValues {

@@ -12,6 +12,7 @@ mod mat;
 mod npy;
 mod npz;
 mod pairs;
+mod published;
 mod split;
 
 pub use array::Array;
@@ -19,4 +20,5 @@ pub use error::ArrayError;
 pub use labels::LabelMatrix;
 pub use npy::ElementType;
 pub use pairs::ArrayPairs;
+pub use published::{CheckedPart, PublishedData};
 pub use split::{Split, SplitPairs};

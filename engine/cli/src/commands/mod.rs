@@ -5,6 +5,7 @@ pub mod collections;
 pub mod compact;
 pub mod completions;
 pub mod create;
+pub mod data;
 pub mod delete;
 pub mod doctor;
 pub mod drop;
@@ -40,6 +41,7 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Set(arguments) => set::run(&arguments, session),
         Command::List(arguments) => list::run(&arguments, session),
         Command::Eval(arguments) => eval::run(&arguments, session),
+        Command::Data(action) => data::run(&action, session),
         Command::Experiment(arguments) => experiment::run(&arguments, session),
         Command::Collections(arguments) => collections::run(&arguments, session),
         Command::Drop(arguments) => drop::run(&arguments, session),

@@ -62,11 +62,17 @@ mod tests {
 
     #[test]
     fn every_printed_number_is_read() {
-        for data in ["MIRFLICKR-25K", "NUS-WIDE"] {
-            assert_eq!(published(data).len(), 14 * 2 * 4, "{data}");
-        }
-        for data in ["IAPR TC-12", "MS-COCO"] {
-            assert_eq!(published(data).len(), (14 + 6) * 2 * 4, "{data}");
+        // Fourteen methods, both ways, four code lengths; the numbers of UCH are printed in part only.
+        let all = 14 * 2 * 4;
+        let ablation = 6 * 2 * 4;
+        let expected = [
+            ("MIRFLICKR-25K", all - 2),
+            ("NUS-WIDE", all - 8),
+            ("IAPR TC-12", all - 2 + ablation),
+            ("MS-COCO", all - 2 + ablation),
+        ];
+        for (data, numbers) in expected {
+            assert_eq!(published(data).len(), numbers, "{data}");
         }
         assert_eq!(published("mirflickr-25k"), published("MIRFLICKR-25K"));
         assert!(published("my photos").is_empty());

@@ -135,21 +135,33 @@ impl Panel {
         self.draw_legend(svg, &x, &y);
     }
 
-    /// The legend stands in the corner that the fewest points are in.
+    /// The legend stands in the corner that the lines leave free, or nearly so.
     fn draw_legend(&self, svg: &mut String, x: &Axis, y: &Axis) {
         let longest = self.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
-        let (width, height) = (44.0 + 6.6 * longest as f64, 6.0 + 18.0 * self.lines.len() as f64);
+        let (width, height) = (46.0 + 7.6 * longest as f64, 6.0 + 18.0 * self.lines.len() as f64);
         let corners = [(false, true), (false, false), (true, true), (true, false)].map(|(left, top)| {
             let from_left = if left { 10.0 } else { PLOT.0 - width - 10.0 };
             let from_top = if top { 10.0 } else { PLOT.1 - height - 10.0 };
             (from_left, from_top)
         });
+        // Lines are looked at in small steps, as a long one may cross a corner without a point in it.
+        const STEPS: u32 = 16;
+        let places: Vec<(f64, f64)> = self
+            .lines
+            .iter()
+            .flat_map(|line| line.points.windows(2))
+            .flat_map(|ends| {
+                let [from, to] = [ends[0], ends[1]].map(|(h, v)| (x.place(h), PLOT.1 - y.place(v)));
+                (0..=STEPS).map(move |step| {
+                    let share = f64::from(step) / f64::from(STEPS);
+                    (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1))
+                })
+            })
+            .collect();
         let inside = |(left, top): (f64, f64)| {
-            let within = |&&(h, v): &&(f64, f64)| {
-                let (h, v) = (x.place(h), PLOT.1 - y.place(v));
-                (left..left + width).contains(&h) && (top..top + height).contains(&v)
-            };
-            self.lines.iter().flat_map(|line| &line.points).filter(within).count()
+            let within =
+                |(h, v): &&(f64, f64)| (left..left + width).contains(h) && (top..top + height).contains(v);
+            places.iter().filter(within).count()
         };
         let Some((left, top)) = corners.into_iter().min_by_key(|corner| inside(*corner)) else { return };
         put(

@@ -29,7 +29,7 @@ const HOLD_OUT_FROM: usize = 4000;
 /// pairs 2,000 would cost more recall than the choice of the epoch brings (`docs/results.md`).
 const HOLD_OUT_SHARE: usize = 10;
 
-/// Trains a [`HashModel`] on pairs.
+/// Trains a [`HashModel`](crate::HashModel) on pairs.
 ///
 /// The epoch that is kept is chosen by validation: with labels, by MAP over the first 2,000 training
 /// pairs as queries and database, both ways; without, by recall@10 both ways on a tenth of the pairs,

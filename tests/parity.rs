@@ -10,8 +10,8 @@
 use safetensors::SafeTensors;
 use serde_json::Value;
 use twinbit_hashing::{
-    Batch, Differentiation, Keys, Layer, MemoryBank, Network, Optimizer, Pass, Real, StepSettings,
-    TrainingState,
+    Batch, Differentiation, KeySource, Keys, Layer, MemoryBank, Network, Optimizer, Pass, RankingLoss, Real,
+    StepSettings, TrainingState,
 };
 use twinbit_kernels::{CodeBits, Modality};
 use twinbit_tests::fixtures;
@@ -87,13 +87,15 @@ impl Replay<'_> {
         let mut state = TrainingState::new(
             StepSettings {
                 alpha: self.number("alpha"),
+                keys: KeySource::Binary,
+                ranking: RankingLoss::Global,
                 margin: self.number("margin"),
                 shift: self.number("shift"),
                 temperature: self.number("temperature"),
                 momentum: self.number("momentum"),
                 clip_norm: self.number("clip_norm"),
                 weight_decay: self.number("weight_decay"),
-                optimizer: Optimizer::Adam,
+                optimizer: self.optimizer(),
                 differentiation,
             },
             network(Modality::Image).expect("image layers"),
@@ -204,6 +206,15 @@ impl Replay<'_> {
     fn indices(&self, name: &str) -> Vec<u32> {
         let data = self.tensors.tensor(name).expect(name).data();
         data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as u32).collect()
+    }
+
+    /// Adam, unless the fixture says otherwise.
+    fn optimizer(&self) -> Optimizer {
+        match self.values["optimizer"].as_str() {
+            None | Some("Adam" | "adam") => Optimizer::Adam,
+            Some("SGD" | "sgd") => Optimizer::Sgd,
+            Some(other) => panic!("no optimizer is called {other}"),
+        }
     }
 
     fn number(&self, name: &str) -> f64 {

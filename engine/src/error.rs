@@ -343,6 +343,14 @@ pub enum Error {
         /// What is missing.
         reason: &'static str,
     },
+    /// Training cannot go on from a checkpoint file: it is damaged, or of another run.
+    #[error("cannot go on from {}: {source}", path.display())]
+    TrainingCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<twinbit_hashing::Error>,
+    },
     /// `k` was 0.
     #[error("the number of hits asked for is 0; ask for at least 1")]
     ZeroLimit,
@@ -481,6 +489,29 @@ impl Error {
             Self::WriterBusy { .. } | Self::Locked { .. } | Self::DeadlineExceeded { .. } => true,
             Self::Storage(error) => error.is_retryable(),
             _ => false,
+        }
+    }
+}
+
+impl Error {
+    /// A failure of training; those of our own sources and observers, which training passes through,
+    /// come out as what they were.
+    pub(crate) fn from_training(error: twinbit_hashing::Error) -> Self {
+        use twinbit_hashing::Error as Hashing;
+        match error {
+            Hashing::Canceled => Self::Canceled,
+            Hashing::Source { modality, source } => match source.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(source) => match source.downcast::<ArrayError>() {
+                    Ok(ours) => Self::Array(*ours),
+                    Err(source) => Hashing::Source { modality, source }.into(),
+                },
+            },
+            Hashing::CheckpointNotKept { source } => match source.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(source) => Hashing::CheckpointNotKept { source }.into(),
+            },
+            error => error.into(),
         }
     }
 }

@@ -35,7 +35,7 @@ impl Queries {
 }
 
 /// Scores of one direction. Serializes flat: `map`, `map_tie_aware`, `map@K`, `precision@K`,
-/// `lookup`, `recall@K`.
+/// `lookup`, `ranking`, `recall@K`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DirectionScores {

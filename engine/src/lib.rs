@@ -89,10 +89,13 @@ mod snapshot;
 mod source;
 mod stats;
 mod train;
+mod training_checkpoint;
 mod value;
 mod writer;
 
-pub use arrays::{Array, ArrayError, ArrayPairs, ElementType};
+pub use arrays::{
+    Array, ArrayError, ArrayPairs, CheckedPart, ElementType, LabelMatrix, PublishedData, Split, SplitPairs,
+};
 pub use code_rows::CodeRows;
 pub use collection::Collection;
 pub use database::Database;
@@ -118,9 +121,9 @@ pub use source::{
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
-    DecodeLimits, EpochReport, Features, HashModel as Model, Labels, LookupPoint, ModelId, ModelSpec,
-    Observer, Optimizer, Outcome, PairSource, Picture, RetrievalScores, Schedule, Scores, TextFeaturizer,
-    TrainConfig, mean_average_precision,
+    DecodeLimits, EpochReport, Features, HashModel as Model, KeySource, Labels, LookupPoint, ModelId,
+    ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RankingLoss,
+    RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 pub use twinbit_storage::{

@@ -1,12 +1,14 @@
 //! Training the hash networks of a collection.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use twinbit_hashing::{EpochReport, Labels, Observer, PairSource, TextFeaturizer, TrainConfig};
 
 use crate::collection::Collection;
 use crate::pairs::StoredPairs;
 use crate::snapshot::Snapshot;
+use crate::training_checkpoint::{self, Keeper};
 use crate::{Error, Mismatch, Modality, Outcome, RecordId, Result, Schema, TextEncoding, TextKind};
 
 /// Trains a pair of hash networks with UCCH; made by [`Collection::trainer`].
@@ -28,6 +30,8 @@ pub struct Trainer<'a> {
     config: TrainConfig,
     labels: Option<Labels>,
     held_out: Option<usize>,
+    checkpoint: Option<PathBuf>,
+    resumes: bool,
     observer: Option<Box<dyn Observer + Send + 'a>>,
 }
 
@@ -39,7 +43,15 @@ impl std::fmt::Debug for Trainer<'_> {
 
 impl<'a> Trainer<'a> {
     pub(crate) fn new(collection: &'a Collection) -> Self {
-        Self { collection, config: TrainConfig::default(), labels: None, held_out: None, observer: None }
+        Self {
+            collection,
+            config: TrainConfig::default(),
+            labels: None,
+            held_out: None,
+            checkpoint: None,
+            resumes: false,
+            observer: None,
+        }
     }
 
     /// All hyper-parameters at once; the number of bits is the collection's, whatever is given.
@@ -94,6 +106,20 @@ impl<'a> Trainer<'a> {
     /// Pairs to hold out for choosing the epoch when there are no labels; 0 keeps the last epoch.
     pub fn held_out(mut self, pairs: usize) -> Self {
         self.held_out = Some(pairs);
+        self
+    }
+
+    /// Writes a checkpoint to this file after every epoch: weights, optimizer, memory bank, epoch and
+    /// the best model so far. The file is replaced as a whole, and stays when training ends.
+    pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
+        self.checkpoint = Some(path.into());
+        self
+    }
+
+    /// Goes on from the file of [`checkpoint`](Self::checkpoint) when there is one. With the same
+    /// pairs and settings the outcome is that of an unbroken run, bit for bit.
+    pub fn resume(mut self) -> Self {
+        self.resumes = true;
         self
     }
 
@@ -187,19 +213,33 @@ impl<'a> Trainer<'a> {
         if let Some(pairs) = self.held_out {
             trainer = trainer.held_out(pairs);
         }
-        let trained = match self.observer.as_mut() {
-            Some(observer) => trainer.fit(source, observer.as_mut()),
-            None => trainer.fit(source, &mut ()),
+        let mut nobody = ();
+        let observer = match self.observer.as_mut() {
+            Some(observer) => observer.as_mut() as &mut dyn Observer,
+            None => &mut nobody,
         };
-        match trained {
-            // A failure of our own source is told as ours.
-            Err(twinbit_hashing::Error::Source { modality, source }) => match source.downcast::<Error>() {
-                Ok(error) => Err(*error),
-                Err(source) => Err(twinbit_hashing::Error::Source { modality, source }.into()),
-            },
-            Err(twinbit_hashing::Error::Canceled) => Err(Error::Canceled),
-            other => Ok(other?),
+        let trained = match &self.checkpoint {
+            None => trainer.fit(source, observer),
+            Some(path) => {
+                let saved = if self.resumes { training_checkpoint::read(path)? } else { None };
+                let mut keeper = Keeper { path: path.clone(), observer };
+                match saved {
+                    Some(checkpoint) => trainer.resume(checkpoint, source, &mut keeper),
+                    None => trainer.fit(source, &mut keeper),
+                }
+            }
+        };
+        trained.map_err(|error| told_as_ours(error, self.checkpoint))
+    }
+}
+
+/// A checkpoint that is of another run is told with its file.
+fn told_as_ours(error: twinbit_hashing::Error, checkpoint: Option<PathBuf>) -> Error {
+    match (error, checkpoint) {
+        (source @ twinbit_hashing::Error::CheckpointMismatch { .. }, Some(path)) => {
+            Error::TrainingCheckpoint { path, source: Box::new(source) }
         }
+        (error, _) => Error::from_training(error),
     }
 }
 

@@ -100,7 +100,7 @@ impl<T: Real> MemoryBank<T> {
 }
 
 /// Divides a row by its norm; false, and the row unchanged, when that is zero.
-fn normalize<T: Real>(row: &mut [T]) -> bool {
+pub(crate) fn normalize<T: Real>(row: &mut [T]) -> bool {
     let norm = norm(row);
     if norm > T::zero() {
         row.iter_mut().for_each(|value| *value /= norm);

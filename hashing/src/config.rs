@@ -26,6 +26,28 @@ pub enum Schedule {
     Cosine,
 }
 
+/// What the contrastive loss compares a pair's outputs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeySource {
+    /// The signs of the memory bank's rows: the method.
+    Binary,
+    /// The rows themselves: contrastive learning without the binary bank (Figure 12).
+    Continuous,
+    /// No bank at all: in every epoch the signs of the batch's own means, as in the warm-up.
+    Batch,
+}
+
+/// The loss that ranks a pair among the others of its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RankingLoss {
+    /// L_r, over all negatives (eq. 8 and 14): the method.
+    Global,
+    /// L'_r, over the negatives within the margin (eq. 6 and 7): the ablation.
+    MaxMargin,
+}
+
 /// Everything that training can be told. [`Default`] is what twinbit recommends,
 /// [`TrainConfig::paper`] what the paper used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +61,13 @@ pub struct TrainConfig {
     pub image_layers: usize,
     /// Linear layers of the text network.
     pub text_layers: usize,
-    /// Weight of the contrastive loss; the ranking loss gets the rest (beta in the paper).
+    /// Weight of the contrastive loss; the ranking loss gets the rest (beta in the paper). At 1 and
+    /// at 0 the other loss is not computed.
     pub alpha: f64,
+    /// Keys of the contrastive loss.
+    pub keys: KeySource,
+    /// The ranking loss.
+    pub ranking: RankingLoss,
     /// Margin of the ranking loss.
     pub margin: f64,
     /// How far the ranking loss pushes easy negatives down (xi in the paper).
@@ -55,6 +82,9 @@ pub struct TrainConfig {
     pub warmup_epochs: u32,
     /// Epochs in all.
     pub epochs: u32,
+    /// Stops early, after this many epochs in a row without a better validation score. Needs
+    /// something to validate on.
+    pub patience: Option<u32>,
     /// Pairs of a batch.
     pub batch: usize,
     /// Learning rate.
@@ -80,6 +110,8 @@ impl Default for TrainConfig {
             image_layers: 3,
             text_layers: 2,
             alpha: 0.7,
+            keys: KeySource::Binary,
+            ranking: RankingLoss::Global,
             margin: 0.2,
             shift: 0.1,
             temperature: 0.9,
@@ -87,6 +119,7 @@ impl Default for TrainConfig {
             negatives: 4096,
             warmup_epochs: 1,
             epochs: 20,
+            patience: None,
             batch: 256,
             learning_rate: 1e-4,
             weight_decay: 1e-6,
@@ -140,6 +173,7 @@ impl TrainConfig {
         real("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "0 up to, not including, 1")?;
         whole("negatives", self.negatives, (1..=1 << 20).contains(&self.negatives), "1 to 1048576")?;
         whole("epochs", self.epochs as usize, self.epochs > 0, "1 or more")?;
+        whole("patience", self.patience.unwrap_or(1) as usize, self.patience != Some(0), "1 or more")?;
         whole("batch", self.batch, (2..=1 << 16).contains(&self.batch), "2 to 65536")?;
         real("learning_rate", self.learning_rate, self.learning_rate > 0.0, "above 0")?;
         real("weight_decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
@@ -173,6 +207,7 @@ mod tests {
         assert_eq!(refused(TrainConfig { temperature: 0.0, ..with() }), "temperature");
         assert_eq!(refused(TrainConfig { momentum: f64::NAN, ..with() }), "momentum");
         assert_eq!(refused(TrainConfig { epochs: 0, ..with() }), "epochs");
+        assert_eq!(refused(TrainConfig { patience: Some(0), ..with() }), "patience");
         assert_eq!(refused(TrainConfig { learning_rate: f64::INFINITY, ..with() }), "learning_rate");
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use twinbit_kernels::Modality;
 
 use crate::Error;
-use crate::config::TrainConfig;
+use crate::config::{KeySource, TrainConfig};
 use crate::report::Observer;
 use crate::sampler::Sampler;
 use crate::source::{PairSource, rows};
@@ -32,6 +32,8 @@ impl EpochRun<'_> {
         let order = self.sampler.order(epoch);
         let steps = self.sampler.steps();
         let warm_up = epoch < config.warmup_epochs;
+        let uses_bank = config.alpha > 0.0 && config.momentum > 0.0 && config.keys != KeySource::Batch;
+        let draws_keys = uses_bank && !warm_up;
         let mut keys = Vec::new();
         let mut losses = 0.0;
         let mut times = Vec::with_capacity(steps);
@@ -39,7 +41,7 @@ impl EpochRun<'_> {
             let begin = Instant::now();
             let step = epoch as usize * steps + index;
             let pairs: Vec<u32> = rows.iter().map(|&row| self.training[row as usize]).collect();
-            if !warm_up && config.momentum > 0.0 {
+            if draws_keys {
                 self.sampler.keys(rows, step as u64, &mut keys);
             }
             let pass = state.differentiate(Batch {

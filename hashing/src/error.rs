@@ -1,6 +1,7 @@
 //! The one error type of the package.
 
 use std::error::Error as StdError;
+use std::io;
 
 use twinbit_kernels::Modality;
 
@@ -107,6 +108,44 @@ pub enum Error {
         found: u32,
         /// Newest version understood.
         supported: u32,
+    },
+    /// A checkpoint of training is damaged, cut off, or no checkpoint at all.
+    #[error("this is no whole training checkpoint: {reason}; take another one or train from the start")]
+    Checkpoint {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint of training was written by a newer version.
+    #[error(
+        "the training checkpoint has format version {found}, this program reads up to {supported}; update the program"
+    )]
+    CheckpointVersion {
+        /// Version in the file.
+        found: u32,
+        /// Newest version understood.
+        supported: u32,
+    },
+    /// A checkpoint belongs to a run with other settings or other pairs.
+    #[error(
+        "the checkpoint belongs to another run: its {what} is {saved}, this run's is {given}; give the same or train from the start"
+    )]
+    CheckpointMismatch {
+        /// What differs.
+        what: String,
+        /// Its value in the checkpoint.
+        saved: String,
+        /// Its value now.
+        given: String,
+    },
+    /// A checkpoint could not be read or written.
+    #[error("reading or writing a training checkpoint failed; see the cause")]
+    CheckpointIo(#[source] io::Error),
+    /// The observer could not keep a checkpoint.
+    #[error("training stopped because its checkpoint could not be kept; see the cause")]
+    CheckpointNotKept {
+        /// What the observer said.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// Text that should be a model id is not.
     #[error("{text:?} is not a model id; an id is 32 hexadecimal digits")]

@@ -97,6 +97,11 @@ impl Labels {
         self.words.get(at..at.saturating_add(self.words_per_row)).unwrap_or(&[])
     }
 
+    /// The classes of all rows as bits, each row from a new word on.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// The first rows, as many as there are up to `rows`.
     pub(crate) fn first(&self, rows: usize) -> Self {
         let rows = rows.min(self.rows);

@@ -26,6 +26,7 @@
 
 mod bank;
 mod blob;
+mod checkpoint;
 mod config;
 mod encoder;
 mod epoch;
@@ -43,22 +44,26 @@ mod optimizer;
 mod random;
 mod real;
 mod report;
+mod run;
 mod sampler;
 mod schedule;
 mod source;
 mod spec;
 mod step;
 mod text;
+#[cfg(test)]
+mod toy;
 mod trainer;
 mod validation;
 
 pub use bank::MemoryBank;
-pub use config::{Optimizer, Schedule, TrainConfig};
+pub use checkpoint::{Checkpoint, Progress};
+pub use config::{KeySource, Optimizer, RankingLoss, Schedule, TrainConfig};
 pub use error::Error;
 pub use id::ModelId;
 pub use image::{DecodeLimits, ImageEncoder, Picture};
 pub use labels::Labels;
-pub use metrics::{LookupPoint, RetrievalScores, evaluate, mean_average_precision, recall_at};
+pub use metrics::{LookupPoint, RankingPoint, RetrievalScores, evaluate, mean_average_precision, recall_at};
 pub use model::HashModel;
 pub use net::{Layer, Network};
 pub use real::Real;

@@ -44,6 +44,22 @@ impl<T: Real> OptimizerState<T> {
         Self { kind, updates: 0, moments: moments.collect() }
     }
 
+    /// A state as it was: moments in the order of the parameters.
+    pub(crate) fn restored(kind: Optimizer, updates: i32, moments: Vec<[Vec<T>; 2]>) -> Self {
+        Self { kind, updates, moments }
+    }
+
+    /// Updates so far.
+    pub(crate) fn updates(&self) -> i32 {
+        self.updates
+    }
+
+    /// For each parameter the first moment and Adam's second, which stochastic gradient descent
+    /// leaves empty.
+    pub(crate) fn moments(&self) -> &[[Vec<T>; 2]] {
+        &self.moments
+    }
+
     /// Changes the parameters in place. Weight decay is added to the clipped gradient (PyTorch's
     /// `Adam`, not `AdamW`), biases included.
     pub(crate) fn update<'a>(

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
+use crate::checkpoint::Progress;
 use crate::model::HashModel;
 
 /// Validation scores of an epoch: MAP where there are labels, else recall@10.
@@ -39,13 +40,25 @@ pub struct EpochReport {
     pub validation: Option<Scores>,
 }
 
-/// Watches training, and may stop it: a `Break` from either call ends it with
-/// [`Error::Canceled`](crate::Error::Canceled) and nothing is kept.
+/// Watches training, and may stop it: a `Break` ends it with
+/// [`Error::Canceled`](crate::Error::Canceled) and nothing is kept but the checkpoints written.
 pub trait Observer {
     /// After each step: `step` of `steps` in all epochs together, counted from 1, and its loss.
     fn on_step(&mut self, step: usize, steps: usize, loss: f64) -> ControlFlow<()> {
         let _ = (step, steps, loss);
         ControlFlow::Continue(())
+    }
+
+    /// After each epoch and before [`on_epoch`](Self::on_epoch): the place to write a checkpoint.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being written; training stops with it as the cause.
+    fn on_checkpoint(
+        &mut self,
+        progress: &Progress<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let _ = progress;
+        Ok(())
     }
 
     /// After each epoch.

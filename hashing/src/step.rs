@@ -8,11 +8,11 @@ use twinbit_kernels::{CodeBits, Modality};
 
 use crate::Error;
 use crate::bank::MemoryBank;
-use crate::config::{Optimizer, TrainConfig};
+use crate::config::{KeySource, Optimizer, RankingLoss, TrainConfig};
 use crate::in_place::read;
-use crate::keys::{BatchKeys, unpack};
-use crate::loss::contrastive::{self, PackedKeys};
-use crate::loss::{Differentiated, ranking};
+use crate::keys::{BatchKeys, StepKeys};
+use crate::loss::ranking::{self, Ranking};
+use crate::loss::{Differentiated, contrastive};
 use crate::net::{Layer, Network};
 use crate::optimizer::{OptimizerState, Update, clip_factor, gradient_norm};
 use crate::real::Real;
@@ -32,6 +32,10 @@ pub enum Differentiation {
 pub struct StepSettings {
     /// Weight of the contrastive loss.
     pub alpha: f64,
+    /// Keys of the contrastive loss.
+    pub keys: KeySource,
+    /// The ranking loss.
+    pub ranking: RankingLoss,
     /// Margin of the ranking loss.
     pub margin: f64,
     /// Shift of the ranking loss.
@@ -54,6 +58,8 @@ impl From<&TrainConfig> for StepSettings {
     fn from(config: &TrainConfig) -> Self {
         Self {
             alpha: config.alpha,
+            keys: config.keys,
+            ranking: config.ranking,
             margin: config.margin,
             shift: config.shift,
             temperature: config.temperature,
@@ -62,6 +68,21 @@ impl From<&TrainConfig> for StepSettings {
             weight_decay: config.weight_decay,
             optimizer: config.optimizer,
             differentiation: Differentiation::Fused,
+        }
+    }
+}
+
+impl StepSettings {
+    /// Whether the bank's rows are never keys.
+    fn without_bank(&self) -> bool {
+        self.momentum == 0.0 || self.keys == KeySource::Batch
+    }
+
+    fn ranking(&self) -> Ranking {
+        let Self { margin, shift, .. } = *self;
+        match self.ranking {
+            RankingLoss::Global => Ranking::Global { margin, shift },
+            RankingLoss::MaxMargin => Ranking::MaxMargin { margin },
         }
     }
 }
@@ -91,9 +112,9 @@ pub struct Batch<'a, T> {
 /// The losses of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Losses {
-    /// L_c (eq. 3 and 4), both sides added.
+    /// L_c (eq. 3 and 4), both sides added; 0 where its weight is 0, as it is not computed then.
     pub contrastive: f64,
-    /// L_r (eq. 8 and 14).
+    /// L_r (eq. 8 and 14) or L'_r (eq. 6 and 7); 0 where its weight is 0.
     pub ranking: f64,
     /// alpha L_c + (1 - alpha) L_r.
     pub total: f64,
@@ -166,6 +187,20 @@ impl<T: Real> TrainingState<T> {
         Ok(Self { settings, networks: [image, text], bank, optimizer })
     }
 
+    /// Training as it was when its optimizer stood like this.
+    pub(crate) fn restored(
+        settings: StepSettings,
+        [image, text]: [Network<T>; 2],
+        bank: MemoryBank<T>,
+        optimizer: OptimizerState<T>,
+    ) -> Result<Self, Error> {
+        Ok(Self { optimizer, ..Self::new(settings, image, text, bank)? })
+    }
+
+    pub(crate) fn optimizer(&self) -> &OptimizerState<T> {
+        &self.optimizer
+    }
+
     /// That side's network.
     pub fn network(&self, modality: Modality) -> &Network<T> {
         &self.networks[modality.index()]
@@ -183,7 +218,7 @@ impl<T: Real> TrainingState<T> {
     /// network's output has no direction.
     pub fn differentiate(&self, batch: Batch<'_, T>) -> Result<Pass<T>, Error> {
         self.check(&batch)?;
-        let keys = if self.settings.momentum == 0.0 { Keys::Batch } else { batch.keys };
+        let keys = if self.settings.without_bank() { Keys::Batch } else { batch.keys };
         let pairs = batch.pairs.to_vec();
         let warm_up = matches!(keys, Keys::Batch);
         let (losses, outputs, gradients) = match self.settings.differentiation {
@@ -260,21 +295,14 @@ impl<T: Real> TrainingState<T> {
             }
         }
         let outputs = [&activations[0].outputs[..], &activations[1].outputs[..]];
-        let own_keys;
-        let keys = match keys {
-            Keys::Bank(indices) => {
-                let samples = outputs[0].len() / bits;
-                PackedKeys { signs: self.bank.signs(), indices, keys: indices.len() / samples }
-            }
-            Keys::Batch => {
-                own_keys = BatchKeys::new(outputs, bits);
-                own_keys.packed()
-            }
-        };
-        let contrastive = contrastive::fused(outputs, bits, &keys, self.settings.temperature);
-        let ranking = ranking::fused(outputs, bits, self.settings.margin, self.settings.shift)?;
-        let losses = self.losses(contrastive.loss, ranking.loss);
-        let [image, text] = self.combine(contrastive, &ranking);
+        let alpha = self.settings.alpha;
+        let contrastive = (alpha > 0.0).then(|| {
+            let batch_keys = BatchKeys::new(outputs, bits);
+            let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys);
+            keys.fused(outputs, bits, self.settings.temperature)
+        });
+        let ranking = (alpha < 1.0).then(|| ranking::fused(outputs, bits, self.settings.ranking()));
+        let (losses, [image, text]) = self.combine(contrastive, ranking.transpose()?);
         let gradients = [
             self.networks[0].backward(&activations[0], &image)?,
             self.networks[1].backward(&activations[1], &text)?,
@@ -282,22 +310,36 @@ impl<T: Real> TrainingState<T> {
         Ok((losses, activations.map(|activations| activations.outputs), gradients))
     }
 
+    /// alpha times the one loss and its gradient plus (1 - alpha) times the other's. A loss that is
+    /// left out has the weight 0.
+    fn combine(
+        &self,
+        contrastive: Option<Differentiated<T>>,
+        ranking: Option<Differentiated<T>>,
+    ) -> (Losses, [Vec<T>; 2]) {
+        let loss = |part: &Option<Differentiated<T>>| part.as_ref().map_or(0.0, |part| part.loss);
+        let losses = self.losses(loss(&contrastive), loss(&ranking));
+        let gradients = match (contrastive, ranking) {
+            (Some(contrastive), Some(ranking)) => {
+                let alpha = T::from_f64(self.settings.alpha);
+                let beta = T::from_f64(1.0 - self.settings.alpha);
+                let mut combined = contrastive.gradients;
+                for (combined, ranking) in combined.iter_mut().zip(&ranking.gradients) {
+                    for (combined, &ranking) in combined.iter_mut().zip(ranking) {
+                        *combined = alpha * *combined + beta * ranking;
+                    }
+                }
+                combined
+            }
+            (Some(only), None) | (None, Some(only)) => only.gradients,
+            (None, None) => [Vec::new(), Vec::new()],
+        };
+        (losses, gradients)
+    }
+
     fn losses(&self, contrastive: f64, ranking: f64) -> Losses {
         let alpha = self.settings.alpha;
         Losses { contrastive, ranking, total: alpha * contrastive + (1.0 - alpha) * ranking }
-    }
-
-    /// alpha times one gradient plus (1 - alpha) times the other.
-    fn combine(&self, contrastive: Differentiated<T>, ranking: &Differentiated<T>) -> [Vec<T>; 2] {
-        let alpha = T::from_f64(self.settings.alpha);
-        let beta = T::from_f64(1.0 - self.settings.alpha);
-        let mut combined = contrastive.gradients;
-        for (combined, ranking) in combined.iter_mut().zip(&ranking.gradients) {
-            for (combined, &ranking) in combined.iter_mut().zip(ranking) {
-                *combined = alpha * *combined + beta * ranking;
-            }
-        }
-        combined
     }
 
     #[expect(clippy::type_complexity, reason = "the two halves of one pass, used once")]
@@ -328,17 +370,11 @@ impl<T: Real> TrainingState<T> {
             outputs.push(squashed.broadcast_div(&norms)?);
         }
         let plain = [outputs[0].flatten_all()?.to_vec1()?, outputs[1].flatten_all()?.to_vec1()?];
-        let own_keys = BatchKeys::new([&plain[0], &plain[1]], bits);
-        let packed = match keys {
-            Keys::Batch => own_keys.packed(),
-            Keys::Bank(indices) => {
-                PackedKeys { signs: self.bank.signs(), indices, keys: indices.len() / outputs[0].dims()[0] }
-            }
-        };
+        let batch_keys = BatchKeys::new([&plain[0], &plain[1]], bits);
+        let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys).unpack(bits)?;
         let sides = [&outputs[0], &outputs[1]];
-        let contrastive =
-            contrastive::autodiff(sides, &unpack::<T>(&packed, bits)?, self.settings.temperature)?;
-        let ranking = ranking::autodiff(sides, self.settings.margin, self.settings.shift)?;
+        let contrastive = contrastive::autodiff(sides, &keys, self.settings.temperature)?;
+        let ranking = ranking::autodiff(sides, self.settings.ranking())?;
         let alpha = self.settings.alpha;
         let total = ((&contrastive * alpha)? + (&ranking * (1.0 - alpha))?)?;
         let store = total.backward()?;
@@ -395,8 +431,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn fused_gradients_equal_automatic_ones() {
+    /// Compares losses and gradients of both ways for batch keys and bank keys, of a settings.
+    fn both_ways_agree(change: impl Fn(&mut StepSettings)) {
         let pairs: Vec<u32> = (0..12).map(|i| (i * 7) % PAIRS as u32).collect();
         let mut generator = stream(6, Purpose::Negatives, 0);
         let drawn: Vec<u32> = pairs
@@ -408,18 +444,66 @@ mod tests {
             .collect();
         for keys in [Keys::Batch, Keys::Bank(&drawn)] {
             let pass = |differentiation| {
-                state(settings(differentiation)).differentiate(batch(&pairs, keys)).unwrap()
+                let mut settings = settings(differentiation);
+                change(&mut settings);
+                let mut state = state(settings);
+                // After an update the bank's rows are no longer mere signs.
+                let moved = state.differentiate(batch(&pairs, keys)).unwrap();
+                state.bank.update(&moved.pairs, [&moved.outputs[0], &moved.outputs[1]], 0.4);
+                state.differentiate(batch(&pairs, keys)).unwrap()
             };
             let (fused, reference) = (pass(Differentiation::Fused), pass(Differentiation::Autodiff));
             close(&[fused.losses.total], &[reference.losses.total]);
             for modality in Modality::ALL {
                 let layers = [fused.gradients(modality).unwrap(), reference.gradients(modality).unwrap()];
                 for (fused, reference) in layers[0].iter().zip(&layers[1]) {
+                    assert!(reference.weight.iter().any(|&value| value != 0.0));
                     close(&fused.weight, &reference.weight);
                     close(&fused.bias, &reference.bias);
                 }
             }
         }
+    }
+
+    #[test]
+    fn fused_gradients_equal_automatic_ones() {
+        both_ways_agree(|_| {});
+    }
+
+    #[test]
+    fn so_do_those_of_each_loss_alone() {
+        both_ways_agree(|settings| settings.alpha = 1.0);
+        both_ways_agree(|settings| settings.alpha = 0.0);
+    }
+
+    #[test]
+    fn so_do_those_of_the_max_margin_loss() {
+        for margin in [0.1, 0.5, 0.9] {
+            both_ways_agree(|settings| {
+                (settings.alpha, settings.margin) = (0.0, margin);
+                settings.ranking = RankingLoss::MaxMargin;
+            });
+        }
+    }
+
+    #[test]
+    fn so_do_those_of_continuous_keys_and_of_batch_keys() {
+        for keys in [KeySource::Continuous, KeySource::Batch] {
+            both_ways_agree(|settings| settings.keys = keys);
+        }
+    }
+
+    #[test]
+    fn the_source_of_the_keys_matters() {
+        let pairs: Vec<u32> = (0..8).collect();
+        let loss = |source, keys| {
+            let settings = StepSettings { keys: source, ..settings(Differentiation::Fused) };
+            state(settings).differentiate(batch(&pairs, keys)).unwrap().losses.contrastive
+        };
+        let drawn: Vec<u32> = (0..8).flat_map(|own| [own, 20, 21]).collect();
+        assert_eq!(loss(KeySource::Batch, Keys::Bank(&drawn)), loss(KeySource::Binary, Keys::Batch));
+        assert_ne!(loss(KeySource::Binary, Keys::Bank(&drawn)), loss(KeySource::Binary, Keys::Batch));
+        assert_ne!(loss(KeySource::Continuous, Keys::Batch), loss(KeySource::Binary, Keys::Batch));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The training loop: epochs of steps, validation, and the choice of the epoch.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use twinbit_kernels::Modality;
 
 use crate::Error;
 use crate::bank::MemoryBank;
+use crate::checkpoint::{Checkpoint, Origin, Progress};
 use crate::config::TrainConfig;
 use crate::epoch::EpochRun;
 use crate::labels::Labels;
-use crate::model::HashModel;
 use crate::net::Network;
 use crate::random::{Purpose, stream};
 use crate::report::{EpochReport, Observer, Outcome};
+use crate::run::Run;
 use crate::sampler::{Sampler, hold_out};
 use crate::schedule::learning_rate;
 use crate::source::PairSource;
@@ -29,7 +29,7 @@ const HOLD_OUT_FROM: usize = 4000;
 /// pairs 2,000 would cost more recall than the choice of the epoch brings (`docs/results.md`).
 const HOLD_OUT_SHARE: usize = 10;
 
-/// Trains a [`HashModel`] on pairs.
+/// Trains a [`HashModel`](crate::HashModel) on pairs.
 ///
 /// The epoch that is kept is chosen by validation: with labels, by MAP over the first 2,000 training
 /// pairs as queries and database, both ways; without, by recall@10 both ways on a tenth of the pairs,
@@ -42,6 +42,16 @@ pub struct Trainer {
     held_out: Option<usize>,
     image_featurizer: String,
     text_featurizer: Option<TextFeaturizer>,
+}
+
+/// What is the same in every epoch of a run.
+struct Setup<'a> {
+    spec: ModelSpec,
+    /// The pairs trained on, ascending.
+    training: Vec<u32>,
+    validation: Validation<'a>,
+    sampler: Sampler,
+    origin: Origin,
 }
 
 impl Trainer {
@@ -83,8 +93,32 @@ impl Trainer {
     /// [`Error::Config`] and [`Error::TooFewPairs`] before anything is read; [`Error::Source`] and
     /// [`Error::NotFinite`] (naming the pair) for what the source gives; [`Error::ZeroNorm`] and
     /// [`Error::Diverged`] when training breaks down; [`Error::WeightOverflow`] when a weight leaves
-    /// the range of float16; [`Error::Canceled`] when the observer says so.
+    /// the range of float16; [`Error::Canceled`] when the observer says so, and
+    /// [`Error::CheckpointNotKept`] when it cannot keep a checkpoint.
     pub fn fit(&self, source: &dyn PairSource, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let setup = self.set_up(source)?;
+        let run = Run::new(self.initialize(&setup.spec, setup.training.len())?);
+        self.train(&setup, run, source, observer)
+    }
+
+    /// Goes on from a checkpoint, on the same pairs and with the same settings; the outcome equals
+    /// that of an unbroken run bit for bit. Only `patience` may differ, and, with the step schedule,
+    /// `epochs`.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointMismatch`] naming what differs, and as [`fit`](Self::fit).
+    pub fn resume(
+        &self,
+        checkpoint: Checkpoint,
+        source: &dyn PairSource,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, Error> {
+        let setup = self.set_up(source)?;
+        let run = checkpoint.into_run(&self.config, &setup.spec, &setup.origin)?;
+        self.train(&setup, run, source, observer)
+    }
+
+    fn set_up(&self, source: &dyn PairSource) -> Result<Setup<'_>, Error> {
         let config = &self.config;
         config.validate()?;
         let spec = self.spec(source)?;
@@ -92,45 +126,51 @@ impl Trainer {
         if training.len() < config.batch {
             return Err(Error::TooFewPairs { pairs: training.len(), batch: config.batch });
         }
+        if let (Some(patience), Validation::None) = (config.patience, &validation) {
+            let expected = "left out where nothing is validated; give labels or hold pairs out";
+            return Err(Error::Config { field: "patience", value: patience.to_string(), expected });
+        }
         let sampler = Sampler::new(config.seed, training.len(), config.batch, config.negatives);
-        let mut state = self.initialize(&spec, training.len())?;
-        let mut best: Option<(f64, u32, HashModel)> = None;
-        let mut reports = Vec::with_capacity(config.epochs as usize);
-        for epoch in 0..config.epochs {
+        let origin = Origin::of(source, &training, &validation)?;
+        Ok(Setup { spec, training, validation, sampler, origin })
+    }
+
+    fn train(
+        &self,
+        setup: &Setup<'_>,
+        mut run: Run,
+        source: &dyn PairSource,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, Error> {
+        let config = &self.config;
+        let Setup { spec, training, validation, sampler, origin } = setup;
+        while !run.ended(config) {
             let begin = Instant::now();
+            let epoch = run.epochs();
             let rate = learning_rate(config.learning_rate, config.schedule, epoch, config.epochs);
-            let run = EpochRun { config, source, training: &training, sampler: &sampler };
-            let (loss, step_ms) = run.steps(&mut state, epoch, rate, observer)?;
-            let scores = validate(&validation, &state, source, &training)?;
-            let score = scores.map(|scores| scores.mean());
-            let better = match (&best, score) {
-                (Some((greatest, ..)), Some(score)) => score > *greatest,
-                (None, Some(_)) => true,
-                (_, None) => epoch + 1 == config.epochs,
-            };
-            if better {
-                let networks = Modality::ALL.map(|modality| state.network(modality));
-                let model = HashModel::new(spec.clone(), networks, self.text_featurizer.clone())?;
-                best = Some((score.unwrap_or(0.0), epoch + 1, model));
-            }
-            reports.push(EpochReport {
+            let steps = EpochRun { config, source, training, sampler };
+            let (loss, step_ms) = steps.steps(&mut run.state, epoch, rate, observer)?;
+            let report = EpochReport {
                 epoch: epoch + 1,
                 loss,
+                validation: validate(validation, &run.state, source, training)?,
                 seconds: begin.elapsed().as_secs_f64(),
                 step_ms,
                 learning_rate: rate,
-                validation: scores,
-            });
-            if let Some(ControlFlow::Break(())) = reports.last().map(|r| observer.on_epoch(r)) {
+            };
+            run.finish_epoch(report.clone(), spec, self.text_featurizer.as_ref())?;
+            observer
+                .on_checkpoint(&Progress::new(config, spec, origin, &run))
+                .map_err(|source| Error::CheckpointNotKept { source })?;
+            if observer.on_epoch(&report).is_break() {
                 return Err(Error::Canceled);
             }
         }
-        // validate() refuses zero epochs, and the first or the last epoch is always taken.
-        let (_, best_epoch, model) = best.ok_or(Error::Canceled)?;
+        let (best, epochs) = run.finish(spec, self.text_featurizer.as_ref())?;
         Ok(Outcome {
-            model,
-            best_epoch,
-            epochs: reports,
+            model: best.model,
+            best_epoch: best.epoch,
+            epochs,
             training_pairs: training.len(),
             held_out_pairs: source.pairs() - training.len(),
         })
@@ -207,41 +247,11 @@ impl Trainer {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
-    use crate::random::unit;
-    use crate::source::Features;
+    use crate::toy::{KINDS, toy};
     use twinbit_kernels::CodeBits;
-
-    /// Pairs of 8 kinds: noisy copies of one image and one text pattern each.
-    struct Toy {
-        image: Vec<f32>,
-        text: Vec<f32>,
-        labels: Labels,
-    }
-
-    const KINDS: usize = 8;
-
-    fn toy(pairs: usize) -> Toy {
-        let mut generator = stream(77, Purpose::Bank, 0);
-        let mut draw =
-            |count: usize| -> Vec<f32> { (0..count).map(|_| unit(&mut generator) as f32 - 0.5).collect() };
-        let (images, texts) = (draw(KINDS * 20), draw(KINDS * 12));
-        let noisy = |patterns: &[f32], width: usize, noise: Vec<f32>| -> Vec<f32> {
-            let pattern = |i: usize| patterns[i / width % KINDS * width + i % width];
-            noise.iter().enumerate().map(|(i, noise)| pattern(i) + 0.6 * noise).collect()
-        };
-        Toy {
-            image: noisy(&images, 20, draw(pairs * 20)),
-            text: noisy(&texts, 12, draw(pairs * 12)),
-            labels: Labels::from_sets((0..pairs).map(|pair| [(pair % KINDS) as u32])).unwrap(),
-        }
-    }
-
-    impl Toy {
-        fn features(&self) -> Features<'_> {
-            Features::new(&self.image, 20, &self.text, 12).unwrap()
-        }
-    }
 
     fn config() -> TrainConfig {
         TrainConfig {

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 use twinbit::Device;
 
 use crate::commands::{
-    checkpoint, collections, compact, completions, create, delete, doctor, drop, eval, field, get, ingest,
-    list, rename, restore, search, set, stats, train, verify,
+    checkpoint, collections, compact, completions, create, data, delete, doctor, drop, eval, experiment,
+    field, get, ingest, list, rename, restore, search, set, stats, train, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
@@ -60,7 +60,7 @@ pub enum Command {
     /// Create a collection, and its database when there is none
     Create(create::Arguments),
     /// Train the two networks and install them
-    Train(train::Arguments),
+    Train(Box<train::Arguments>),
     /// Store pairs from arrays, codes, folders, tables or shards
     Ingest(ingest::Arguments),
     /// Find the nearest records to a text, a picture, features, codes or a record
@@ -75,6 +75,11 @@ pub enum Command {
     List(list::Arguments),
     /// Measure retrieval both ways with labeled queries
     Eval(eval::Arguments),
+    /// Train and test methods over code lengths and seeds, and write one table of their scores
+    Experiment(experiment::Arguments),
+    /// Look after the files of the published data sets
+    #[command(subcommand)]
+    Data(data::Action),
     /// List the collections of a database
     Collections(collections::Arguments),
     /// Remove a collection and everything in it

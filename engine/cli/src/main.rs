@@ -9,9 +9,11 @@
 
 mod arguments;
 mod commands;
+mod curves;
 #[cfg(feature = "demo")]
 mod demo;
 mod failure;
+mod figure;
 mod interrupt;
 mod log;
 mod output;

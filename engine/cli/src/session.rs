@@ -36,6 +36,11 @@ impl Session {
         self.global.collection.as_deref()
     }
 
+    /// The number of threads asked for; 0 is one a processor.
+    pub fn threads(&self) -> usize {
+        self.global.threads
+    }
+
     /// Opens a database for writing.
     ///
     /// Only `create` makes one: elsewhere a mistyped path must not leave an empty database behind.

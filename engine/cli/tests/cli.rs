@@ -350,6 +350,8 @@ fn every_command_explains_itself_with_an_example() {
         "set",
         "list",
         "eval",
+        "experiment",
+        "data check",
         "collections",
         "drop",
         "rename",

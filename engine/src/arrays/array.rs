@@ -10,7 +10,7 @@ use half::f16;
 
 use super::error::ArrayError;
 use super::npy::{self, ElementType, Header};
-use super::npz;
+use super::{mat, npz};
 
 /// Bytes read from a file at once.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -47,7 +47,8 @@ impl Data {
 }
 
 impl Array {
-    /// Opens `FILE.npy`, `FILE.npz` (when it holds one array) or `FILE.npz:KEY`.
+    /// Opens `FILE.npy`, `FILE.npz` or `FILE.mat` (when it holds one array), `FILE.npz:KEY` or
+    /// `FILE.mat:KEY`.
     ///
     /// # Errors
     /// [`ArrayError`] when the file cannot be opened, is of another kind, is damaged, or holds
@@ -70,6 +71,10 @@ impl Array {
             (header, data)
         } else if magic.starts_with(b"PK") {
             npz::open(file, key.as_deref(), &path.display().to_string())?
+        } else if magic == mat::MAGIC {
+            mat::open(file, key.as_deref(), &path.display().to_string())?
+        } else if magic == mat::HDF5_MAGIC {
+            return Err(ArrayError::Hdf5 { name });
         } else {
             return Err(ArrayError::Kind { name });
         };
@@ -104,6 +109,45 @@ impl Array {
     /// Values in a row; 1 when there is one dimension.
     pub fn width(&self) -> usize {
         self.header.shape.get(1).copied().unwrap_or(1)
+    }
+
+    /// This array with the rows of another below, in memory; as float32 when the types differ.
+    ///
+    /// The arrays must be equally wide.
+    pub(super) fn stack(&self, below: &Array) -> Result<Array, ArrayError> {
+        let as_stored = self.element_type() == below.element_type();
+        let (element_type, bytes) = match (&self.data, &below.data) {
+            (Data::Memory(above), Data::Memory(below)) if as_stored => {
+                (self.element_type(), [above.as_slice(), below].concat())
+            }
+            _ => {
+                let values = [self.to_f32()?, below.to_f32()?].concat();
+                (ElementType::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+        };
+        let name = format!("{} + {}", self.name, below.name);
+        let shape = vec![self.rows() + below.rows(), self.width()];
+        let header = Header { element_type, shape, bytes: 0, data_bytes: bytes.len() as u64 };
+        Ok(Array { name, path: self.path.clone(), header, data: Data::Memory(bytes) })
+    }
+
+    /// Refuses an array with a NaN or an infinity, naming the place of the first.
+    pub(super) fn check_finite(&self) -> Result<(), ArrayError> {
+        self.check_features()?;
+        let width = self.width();
+        let rows_at_once = (BLOCK_BYTES / width).max(1);
+        let mut values = Vec::new();
+        for start in (0..self.rows()).step_by(rows_at_once) {
+            let rows = start..self.rows().min(start + rows_at_once);
+            values.resize(rows.len() * width, 0.0);
+            self.read_rows_f32(rows, &mut values)?;
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let (row, column) = (start + at / width, at % width);
+                let wanted = "a finite number";
+                return Err(ArrayError::Value { name: self.name.clone(), row, column, wanted });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what cannot be features: floats, uint8 and bool are.
@@ -406,8 +450,8 @@ pub(super) mod tests {
     #[test]
     fn other_files_and_short_ones_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let mat = opened(folder.path(), "a.mat", b"MATLAB 5.0 MAT-file").unwrap_err();
-        assert!(mat.to_string().contains(".npy") && mat.to_string().contains("FILE.npz:KEY"), "{mat}");
+        let text = opened(folder.path(), "a.csv", b"1,2,3 and so on").unwrap_err();
+        assert!(text.to_string().contains(".npy") && text.to_string().contains("FILE.npz:KEY"), "{text}");
         assert!(matches!(opened(folder.path(), "a", b""), Err(ArrayError::Kind { .. })));
         let short = npy("<f4", "(2, 2)", &floats(&[1.0, 2.0, 3.0]));
         assert!(matches!(

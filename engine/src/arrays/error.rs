@@ -16,10 +16,19 @@ pub enum ArrayError {
     },
     /// The file is of another kind.
     #[error(
-        "{name} is no array file this version reads; it reads .npy files and, written FILE.npz:KEY, arrays in .npz \
-         archives (in Python: numpy.save or numpy.savez)"
+        "{name} is no array file this version reads; it reads .npy files and, written FILE.npz:KEY or FILE.mat:KEY, \
+         arrays in .npz archives and MATLAB files (in Python: numpy.save or numpy.savez)"
     )]
     Kind {
+        /// The array.
+        name: String,
+    },
+    /// The file is HDF5, as MATLAB 7.3 and h5py write it.
+    #[error(
+        "{name} is an HDF5 file (MATLAB 7.3, h5py), which this build does not read; save its arrays with numpy.save, or \
+         in MATLAB with save -v7"
+    )]
+    Hdf5 {
         /// The array.
         name: String,
     },
@@ -159,6 +168,57 @@ pub enum ArrayError {
         second: String,
         /// Its rows.
         second_rows: usize,
+    },
+    /// A file of a published data set is not there.
+    #[error("{data} needs {file}, which is not in {}", folder.display())]
+    MissingFile {
+        /// Name of the data set.
+        data: &'static str,
+        /// The file.
+        file: String,
+        /// Where it was looked for.
+        folder: std::path::PathBuf,
+    },
+    /// A matrix of a published data set has another size than the published one.
+    #[error(
+        "{name} has {} rows of {} values, in {data} there are {} of {}: this is another version of the data",
+        found[0], found[1], expected[0], expected[1]
+    )]
+    OtherVersion {
+        /// The array.
+        name: String,
+        /// Name of the data set.
+        data: &'static str,
+        /// Rows and columns it has.
+        found: [usize; 2],
+        /// Rows and columns it should have.
+        expected: [usize; 2],
+    },
+    /// An array that says something of each row has not one value a row.
+    #[error("{name} has {found} rows of {width} values; one value for each of the {rows} rows is needed")]
+    RowValues {
+        /// The array.
+        name: String,
+        /// Its rows.
+        found: usize,
+        /// Its values in a row.
+        width: usize,
+        /// Rows there should be.
+        rows: usize,
+    },
+    /// Every row would be a query of the test.
+    #[error("there are {rows} rows, so {queries} rows to test with would leave none to train on")]
+    NothingToTrainOn {
+        /// Rows there are.
+        rows: usize,
+        /// Rows asked for as queries.
+        queries: usize,
+    },
+    /// More rows than can be numbered.
+    #[error("{rows} rows are more than can be trained on")]
+    TooManyRows {
+        /// Rows there are.
+        rows: usize,
     },
     /// A value that does not fit what it is used for.
     #[error("{name} holds at row {row}, column {column} a value that is not {wanted}")]

@@ -3,15 +3,22 @@
 //! An [`Array`] is opened by name, tells its shape and type, and is read in blocks of rows, so that
 //! it may be larger than memory. `.npy` files and members of `.npz` archives that were stored
 //! without compression are read in place; compressed members are unpacked into memory, within a
-//! limit.
+//! limit. So are matrices of MATLAB files (`.mat`, version 5), which store columns.
 
 mod array;
 mod error;
+mod labels;
+mod mat;
 mod npy;
 mod npz;
 mod pairs;
+mod published;
+mod split;
 
 pub use array::Array;
 pub use error::ArrayError;
+pub use labels::LabelMatrix;
 pub use npy::ElementType;
 pub use pairs::ArrayPairs;
+pub use published::{CheckedPart, PublishedData};
+pub use split::{Split, SplitPairs};

@@ -60,17 +60,26 @@ fn find(archive: &ZipArchive<File>, key: Option<&str>, name: &str) -> Result<(us
             members.push((index, key.to_owned()));
         }
     }
-    let keys = |members: Vec<(usize, String)>| members.into_iter().map(|(_, key)| key).collect();
-    match key {
-        Some(wanted) => match members.iter().find(|(_, key)| key == wanted) {
-            Some(member) => Ok(member.clone()),
-            None => {
-                Err(ArrayError::Key { name: name.to_owned(), key: wanted.to_owned(), keys: keys(members) })
-            }
-        },
-        None => match members.as_slice() {
-            [member] => Ok(member.clone()),
-            _ => Err(ArrayError::WhichKey { name: name.to_owned(), keys: keys(members) }),
-        },
+    choose(members, key, name)
+}
+
+/// The member called `key`, or the only one there is.
+pub(super) fn choose<M>(
+    mut members: Vec<(M, String)>,
+    key: Option<&str>,
+    name: &str,
+) -> Result<(M, String), ArrayError> {
+    let name = name.to_owned();
+    let chosen = match key {
+        Some(wanted) => members.iter().position(|(_, key)| key == wanted),
+        None => (members.len() == 1).then_some(0),
+    };
+    if let Some(at) = chosen {
+        return Ok(members.swap_remove(at));
     }
+    let keys = members.into_iter().map(|(_, key)| key).collect();
+    Err(match key {
+        Some(wanted) => ArrayError::Key { name, key: wanted.to_owned(), keys },
+        None => ArrayError::WhichKey { name, keys },
+    })
 }

@@ -1,5 +1,7 @@
 //! Two arrays as training pairs.
 
+use std::sync::Arc;
+
 use twinbit_hashing::PairSource;
 
 use super::array::Array;
@@ -8,9 +10,9 @@ use crate::Modality;
 
 /// Training pairs read from two arrays: row i of both is a pair. The arrays may be larger than
 /// memory; rows are read when they are asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ArrayPairs {
-    arrays: [Array; 2],
+    arrays: [Arc<Array>; 2],
     /// The rows that are the pairs, when not all are.
     rows: Option<Vec<u32>>,
 }
@@ -31,7 +33,7 @@ impl ArrayPairs {
         }
         image.check_features()?;
         text.check_features()?;
-        Ok(ArrayPairs { arrays: [image, text], rows: None })
+        Ok(ArrayPairs { arrays: [Arc::new(image), Arc::new(text)], rows: None })
     }
 
     /// Only these rows, in this order: those of the training split, say.
@@ -47,7 +49,8 @@ impl ArrayPairs {
         Ok(self)
     }
 
-    fn array(&self, modality: Modality) -> &Array {
+    /// The array of that side, all rows of it.
+    pub fn array(&self, modality: Modality) -> &Array {
         let [image, text] = &self.arrays;
         match modality {
             Modality::Image => image,
@@ -55,7 +58,12 @@ impl ArrayPairs {
         }
     }
 
-    fn read_pairs(&self, modality: Modality, pairs: &[u32], out: &mut [f32]) -> Result<(), ArrayError> {
+    pub(super) fn read_pairs(
+        &self,
+        modality: Modality,
+        pairs: &[u32],
+        out: &mut [f32],
+    ) -> Result<(), ArrayError> {
         let array = self.array(modality);
         for (&pair, out) in pairs.iter().zip(out.chunks_exact_mut(array.width().max(1))) {
             let row = match &self.rows {

@@ -53,7 +53,7 @@ pub(crate) fn fused<T: Real>(
                 let indices = &keys.indices[sample * keys.keys..(sample + 1) * keys.keys];
                 scratch.fold(outputs);
                 scratch.logits(keys.signs, indices, scale);
-                let loss = scratch.softmax();
+                let loss = softmax(&mut scratch.weights);
                 scratch.scatter(keys.signs, indices);
                 scratch.unfold([image_gradient, text_gradient], scale * share);
                 loss
@@ -109,30 +109,6 @@ impl<T: Real> Scratch<T> {
         }
     }
 
-    /// Turns logits into their gradient, p_j - [j = own], and gives the loss of both sides.
-    fn softmax(&mut self) -> f64 {
-        let mut loss = 0.0;
-        for side in 0..2 {
-            let own = self.weights[0][side];
-            // The largest logit is taken off first, so that no exponential overflows.
-            let largest = self
-                .weights
-                .iter()
-                .fold(own, |largest, weight| if weight[side] > largest { weight[side] } else { largest });
-            let mut total = T::zero();
-            for weight in &mut self.weights {
-                weight[side] = (weight[side] - largest).exp();
-                total += weight[side];
-            }
-            loss += total.ln().to_f64() + (largest - own).to_f64();
-            for weight in &mut self.weights {
-                weight[side] /= total;
-            }
-            self.weights[0][side] -= T::one();
-        }
-        loss
-    }
-
     /// Adds each key's weight to the sum of each of its bytes.
     fn scatter(&mut self, signs: &[u8], indices: &[u32]) {
         self.sums.fill([T::zero(); 2]);
@@ -166,6 +142,29 @@ impl<T: Real> Scratch<T> {
             }
         }
     }
+}
+
+/// Turns logits into their gradient, p_j - [j = own], and gives the loss of both sides.
+pub(super) fn softmax<T: Real>(weights: &mut [[T; 2]]) -> f64 {
+    let mut loss = 0.0;
+    for side in 0..2 {
+        let own = weights[0][side];
+        // The largest logit is taken off first, so that no exponential overflows.
+        let largest = weights
+            .iter()
+            .fold(own, |largest, weight| if weight[side] > largest { weight[side] } else { largest });
+        let mut total = T::zero();
+        for weight in &mut *weights {
+            weight[side] = (weight[side] - largest).exp();
+            total += weight[side];
+        }
+        loss += total.ln().to_f64() + (largest - own).to_f64();
+        for weight in &mut *weights {
+            weight[side] /= total;
+        }
+        weights[0][side] -= T::one();
+    }
+    loss
 }
 
 /// The loss in candle operations: `outputs` (samples, bits), `keys` (samples, keys, bits) of unit

@@ -6,6 +6,7 @@
 //! signs. The candle form says what is meant; tests hold the two together.
 
 pub(crate) mod contrastive;
+pub(crate) mod dense;
 pub(crate) mod ranking;
 
 /// A loss and its gradients with respect to the outputs of the image and the text network.

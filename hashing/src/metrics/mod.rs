@@ -11,4 +11,4 @@ mod recall;
 mod scores;
 
 pub use recall::recall_at;
-pub use scores::{LookupPoint, RetrievalScores, evaluate, mean_average_precision};
+pub use scores::{LookupPoint, RankingPoint, RetrievalScores, evaluate, mean_average_precision};

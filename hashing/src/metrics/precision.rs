@@ -81,6 +81,28 @@ pub(super) fn precision(ranked: &[bool], k: usize) -> f64 {
     first.iter().filter(|relevant| **relevant).count() as f64 / first.len() as f64
 }
 
+/// Ranks at which a precision-recall curve over `rows` ranks is sampled: the first ones in steps of a
+/// factor of about two, then every fiftieth part.
+pub(super) fn curve_ranks(rows: usize) -> Vec<usize> {
+    const PARTS: usize = 50;
+    let first = [1, 2, 5, 10, 20, 50, 100, 200, 500].into_iter().filter(|rank| rank * PARTS < rows);
+    let mut ranks: Vec<usize> = first.chain((1..=PARTS).map(|part| (rows * part).div_ceil(PARTS))).collect();
+    ranks.dedup();
+    ranks
+}
+
+/// Precision and recall within the first `rank` rows, for every one of `ranks`, which ascend.
+pub(super) fn curve(ranked: &[bool], ranks: &[usize]) -> Vec<[f64; 2]> {
+    let all = ranked.iter().filter(|relevant| **relevant).count() as f64;
+    let (mut found, mut seen) = (0, 0);
+    let point = |&rank: &usize| {
+        found += ranked[seen..rank].iter().filter(|relevant| **relevant).count();
+        seen = rank;
+        [found as f64 / rank as f64, found as f64 / all]
+    };
+    ranks.iter().map(point).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +154,23 @@ mod tests {
         assert_eq!(average_precision(&ranked, 1), 0.0);
         assert_eq!(precision(&ranked, 2), 0.5);
         assert_eq!(precision(&ranked, 100), 0.5);
+    }
+
+    #[test]
+    fn a_curve_ends_with_everything_found() {
+        let ranked = [true, false, true, true, false];
+        let points = curve(&ranked, &[1, 3, 5]);
+        assert_eq!(points, [[1.0, 1.0 / 3.0], [2.0 / 3.0, 2.0 / 3.0], [0.6, 1.0]]);
+    }
+
+    #[test]
+    fn curve_ranks_ascend_to_the_last_row() {
+        assert_eq!(curve_ranks(1), [1]);
+        assert_eq!(curve_ranks(3), [1, 2, 3]);
+        for rows in [51, 60, 1000, 10_599, 200_000] {
+            let ranks = curve_ranks(rows);
+            assert!(ranks.windows(2).all(|pair| pair[0] < pair[1]), "{rows}: {ranks:?}");
+            assert_eq!((ranks[0], *ranks.last().unwrap()), (1, rows), "{rows}: {ranks:?}");
+        }
     }
 }

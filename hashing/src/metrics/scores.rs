@@ -7,13 +7,13 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use twinbit_kernels::Codes;
 
 use super::distance::{Words, positive, same_bits};
-use super::precision::{Histogram, average_precision, precision};
+use super::precision::{Histogram, average_precision, curve, curve_ranks, precision};
 use crate::Error;
 use crate::labels::{Labels, share};
 
 /// Scores over the queries that share a label with some database row; the others are left out.
 ///
-/// Serializes with the keys `map`, `map_tie_aware`, `map@K`, `precision@K` and `lookup`.
+/// Serializes with the keys `map`, `map_tie_aware`, `map@K`, `precision@K`, `lookup` and `ranking`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RetrievalScores {
@@ -27,6 +27,8 @@ pub struct RetrievalScores {
     pub precision_at: Vec<(usize, f64)>,
     /// Hash lookup at every radius from 0 to the bits of a code.
     pub lookup: Vec<LookupPoint>,
+    /// The precision-recall curve of the ranking, at some sixty ranks up to the whole database.
+    pub ranking: Vec<RankingPoint>,
     /// Queries that counted.
     pub queries: usize,
 }
@@ -42,6 +44,17 @@ pub struct LookupPoint {
     pub recall: f64,
 }
 
+/// Taking the first rows of each query's ranking, ties in row order; means over the queries.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct RankingPoint {
+    /// Rows taken.
+    pub rank: usize,
+    /// Mean share of relevant rows among them.
+    pub precision: f64,
+    /// Mean share of a query's relevant rows that is among them.
+    pub recall: f64,
+}
+
 impl Serialize for RetrievalScores {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -54,6 +67,7 @@ impl Serialize for RetrievalScores {
             map.serialize_entry(&format!("precision@{k}"), value)?;
         }
         map.serialize_entry("lookup", &self.lookup)?;
+        map.serialize_entry("ranking", &self.ranking)?;
         map.end()
     }
 }
@@ -64,6 +78,8 @@ struct QueryScores {
     map_tie_aware: f64,
     map_at: Vec<f64>,
     precision_at: Vec<f64>,
+    /// Precision and recall at the curve's ranks.
+    curve: Vec<[f64; 2]>,
 }
 
 /// Ranks the whole database for every query and scores the rankings, in parallel over queries.
@@ -83,6 +99,7 @@ pub fn evaluate(
     // Sums of whole numbers, which come out the same in any order.
     let retrieved: Vec<AtomicU64> = (0..=bits).map(|_| AtomicU64::new(0)).collect();
     let relevant: Vec<AtomicU64> = (0..=bits).map(|_| AtomicU64::new(0)).collect();
+    let ranks = curve_ranks(database.rows());
     let scores = score_queries(queries, query_labels, database, database_labels, |view| {
         for (totals, counts) in [(&retrieved, &view.histogram.rows), (&relevant, &view.histogram.relevant)] {
             for (total, &count) in totals.iter().zip(counts) {
@@ -94,13 +111,20 @@ pub fn evaluate(
             map_tie_aware: view.histogram.expected_average_precision(),
             map_at: ks.iter().map(|&k| average_precision(view.ranked, k)).collect(),
             precision_at: ks.iter().map(|&k| precision(view.ranked, k)).collect(),
+            curve: curve(view.ranked, &ranks),
         }
     })?;
     let mean = |of: &dyn Fn(&QueryScores) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
     let at = |of: &dyn Fn(&QueryScores) -> &Vec<f64>| {
         ks.iter().enumerate().map(|(i, &k)| (k, mean(&|scores| of(scores)[i]))).collect()
     };
+    let ranking = ranks.iter().enumerate().map(|(at, &rank)| RankingPoint {
+        rank,
+        precision: mean(&|scores| scores.curve[at][0]),
+        recall: mean(&|scores| scores.curve[at][1]),
+    });
     Ok(RetrievalScores {
+        ranking: ranking.collect(),
         map: mean(&|scores| scores.map),
         map_tie_aware: mean(&|scores| scores.map_tie_aware),
         map_at: at(&|scores| &scores.map_at),
@@ -233,6 +257,9 @@ mod tests {
         let json = serde_json::to_value(&scores).unwrap();
         assert_eq!(json["map@1"], 0.0);
         assert_eq!(json["lookup"][8]["radius"], 8);
+        // The only relevant row of the query that counts has the second rank.
+        assert_eq!(json["ranking"][0], serde_json::json!({"rank": 1, "precision": 0.0, "recall": 0.0}));
+        assert_eq!(json["ranking"][1], serde_json::json!({"rank": 2, "precision": 0.5, "recall": 1.0}));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use serde::Serialize;
 use twinbit::{DirectionScores, Queries, RecordId, Schema};
 
 use crate::commands::search::features;
-use crate::commands::train::LabelMatrix;
+use crate::commands::train::read_labels;
+use crate::curves;
 use crate::failure::{Failure, Result};
 use crate::output::Table;
 use crate::session::Session;
@@ -54,10 +55,14 @@ pub struct Arguments {
     /// Cut-off of MAP@k, precision@k and recall@k, beside 1, 5 and 10
     #[arg(long, value_name = "N", default_value_t = 50)]
     k: usize,
+    /// Draws precision over recall, both ways, by ranking and by hash lookup
+    #[arg(long, value_name = "FILE.svg", requires = "image")]
+    plot: Option<PathBuf>,
 }
 
 /// Measures retrieval both ways.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    curves::check_name(arguments.plot.as_deref())?;
     let database = session.read(&arguments.db)?;
     let snapshot = session.collection(&database)?.snapshot()?;
     let mut ks = CUTOFFS.to_vec();
@@ -83,11 +88,15 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(path) = &arguments.ids {
         queries = queries.ids(ids(path, snapshot.schema())?);
     }
-    let query_labels = LabelMatrix::read(label)?.all()?;
-    let database_labels = LabelMatrix::read(all)?.all()?;
+    let query_labels = read_labels(label)?.all()?;
+    let database_labels = read_labels(all)?.all()?;
     let evaluation = snapshot.evaluate(&queries, &query_labels, &database_labels, &ks);
     spinner.finish_and_clear();
-    print(session, &evaluation?, |scores| [rows(&scores.image_to_text), rows(&scores.text_to_image)])
+    let evaluation = evaluation?;
+    if let Some(path) = &arguments.plot {
+        curves::write_precision_recall(path, &evaluation, snapshot.schema().bits().bits())?;
+    }
+    print(session, &evaluation, |scores| [rows(&scores.image_to_text), rows(&scores.text_to_image)])
 }
 
 /// The ids in a file, one a line.

@@ -5,10 +5,12 @@ pub mod collections;
 pub mod compact;
 pub mod completions;
 pub mod create;
+pub mod data;
 pub mod delete;
 pub mod doctor;
 pub mod drop;
 pub mod eval;
+pub mod experiment;
 pub mod field;
 pub mod get;
 pub mod ingest;
@@ -39,6 +41,8 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Set(arguments) => set::run(&arguments, session),
         Command::List(arguments) => list::run(&arguments, session),
         Command::Eval(arguments) => eval::run(&arguments, session),
+        Command::Data(action) => data::run(&action, session),
+        Command::Experiment(arguments) => experiment::run(&arguments, session),
         Command::Collections(arguments) => collections::run(&arguments, session),
         Command::Drop(arguments) => drop::run(&arguments, session),
         Command::Rename(arguments) => rename::run(&arguments, session),

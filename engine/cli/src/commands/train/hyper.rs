@@ -1,20 +1,24 @@
 //! Hyper-parameters on the command line, in our spelling and in that of the reference code.
 
 use clap::{Args, ValueEnum};
-use twinbit::{CodeBits, Optimizer, Schedule, TrainConfig};
+use serde::Deserialize;
+use twinbit::{CodeBits, KeySource, Optimizer, RankingLoss, Schedule, TrainConfig};
 
 use crate::failure::{Failure, Result};
 
 /// Hyper-parameters; what is not given keeps the preset's value. The hidden aliases are the option
-/// names of the authors' code, so that its published commands can be pasted.
-#[derive(Args)]
+/// names of the authors' code, so that its published commands can be pasted. Files of `experiment` have
+/// the same names.
+#[derive(Args, Clone, Default, Deserialize)]
 #[command(next_help_heading = "Hyper-parameters")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Hyper {
-    /// Settings to start from
-    #[arg(long, value_enum, default_value_t = Preset::Default)]
-    preset: Preset,
+    /// Settings to start from [default: default]
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
     /// Bits of a code; must be those of the collection
     #[arg(long, alias = "bit", value_name = "N")]
+    #[serde(skip)]
     bits: Option<usize>,
     /// Width of the hidden layers
     #[arg(long, value_name = "N")]
@@ -25,6 +29,12 @@ pub struct Hyper {
     /// Weight of the contrastive loss; the ranking loss gets the rest
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     alpha: Option<f64>,
+    /// What the contrastive loss compares with
+    #[arg(long, value_enum)]
+    keys: Option<KeysName>,
+    /// The ranking loss
+    #[arg(long, value_enum)]
+    ranking: Option<RankingName>,
     /// Margin of the ranking loss
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     margin: Option<f64>,
@@ -46,6 +56,9 @@ pub struct Hyper {
     /// Epochs in all
     #[arg(long, alias = "max_epochs", value_name = "N")]
     epochs: Option<u32>,
+    /// Stops early after N epochs in a row without a better validation score
+    #[arg(long, value_name = "N")]
+    patience: Option<u32>,
     /// Pairs of a batch
     #[arg(long, alias = "train_batch_size", value_name = "N")]
     batch: Option<usize>,
@@ -66,10 +79,17 @@ pub struct Hyper {
     schedule: Option<ScheduleName>,
     /// Decides every random draw
     #[arg(long, value_name = "N")]
+    #[serde(skip)]
     seed: Option<u64>,
+    /// Options of the authors' code that say how it spreads its work and names its files: accepted so
+    /// that its commands can be pasted, they change no result
+    #[arg(long = "eval_batch_size", aliases = ["num_workers", "log_interval", "log_name"], hide = true)]
+    #[serde(skip)]
+    _ignored: Vec<String>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Preset {
     /// The published settings, but a hidden width of 1024
     Default,
@@ -79,13 +99,35 @@ enum Preset {
     Captions,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum KeysName {
+    /// The signs of the memory bank
+    Binary,
+    /// The memory bank as it is: the ablation without the binary bank
+    Continuous,
+    /// The batch's own signs in every epoch: no bank at all
+    Batch,
+}
+
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RankingName {
+    /// Over all negatives
+    Global,
+    /// Over the negatives within the margin: the ablation
+    MaxMargin,
+}
+
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum OptimizerName {
     Adam,
     Sgd,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum ScheduleName {
     /// A tenth from epochs 31, 61, 91 and 121 on
     #[value(alias = "linear")]
@@ -104,11 +146,21 @@ impl Hyper {
                 bits.bits()
             )));
         }
-        let mut config = match self.preset {
-            Preset::Default => TrainConfig { bits, ..TrainConfig::default() },
-            Preset::Paper => TrainConfig::paper(bits),
-            Preset::Captions => TrainConfig::captions(bits),
-        };
+        let mut config = TrainConfig { bits, ..TrainConfig::default() };
+        self.change(&mut config);
+        config.validate().map_err(twinbit::Error::from)?;
+        Ok(config)
+    }
+
+    /// Sets what is given and leaves the rest; a preset sets everything but bits and seed first.
+    pub fn change(&self, config: &mut TrainConfig) {
+        let (bits, seed) = (config.bits, config.seed);
+        match self.preset {
+            None => {}
+            Some(Preset::Default) => *config = TrainConfig { bits, seed, ..TrainConfig::default() },
+            Some(Preset::Paper) => *config = TrainConfig { seed, ..TrainConfig::paper(bits) },
+            Some(Preset::Captions) => *config = TrainConfig { seed, ..TrainConfig::captions(bits) },
+        }
         put(&mut config.hidden, self.hidden);
         if let Some(&[image, text]) = self.layers.as_deref() {
             (config.image_layers, config.text_layers) = (image, text);
@@ -121,11 +173,23 @@ impl Hyper {
         put(&mut config.negatives, self.negatives);
         put(&mut config.warmup_epochs, self.warmup);
         put(&mut config.epochs, self.epochs);
+        put(&mut config.patience, self.patience.map(Some));
         put(&mut config.batch, self.batch);
         put(&mut config.learning_rate, self.lr);
         put(&mut config.weight_decay, self.weight_decay);
         put(&mut config.clip_norm, self.clip);
         put(&mut config.seed, self.seed);
+        let keys = |name| match name {
+            KeysName::Binary => KeySource::Binary,
+            KeysName::Continuous => KeySource::Continuous,
+            KeysName::Batch => KeySource::Batch,
+        };
+        put(&mut config.keys, self.keys.map(keys));
+        let ranking = |name| match name {
+            RankingName::Global => RankingLoss::Global,
+            RankingName::MaxMargin => RankingLoss::MaxMargin,
+        };
+        put(&mut config.ranking, self.ranking.map(ranking));
         let optimizer = |name| match name {
             OptimizerName::Adam => Optimizer::Adam,
             OptimizerName::Sgd => Optimizer::Sgd,
@@ -136,8 +200,6 @@ impl Hyper {
             ScheduleName::Cosine => Schedule::Cosine,
         };
         put(&mut config.schedule, self.schedule.map(schedule));
-        config.validate().map_err(twinbit::Error::from)?;
-        Ok(config)
     }
 }
 
@@ -169,7 +231,8 @@ mod tests {
     fn the_published_command_is_understood() {
         let reference = config(
             "--bit 128 --alpha 0.7 --num_hiden_layers 3 2 --margin 0.2 --max_epochs 20 --train_batch_size 256 \
-             --shift 0.1 --lr 0.0001 --optimizer Adam --warmup_epoch 1 --K 4096 --T 0.9 --wd 1e-6 --ls linear --momentum 0.4",
+             --shift 0.1 --lr 0.0001 --optimizer Adam --warmup_epoch 1 --K 4096 --T 0.9 --wd 1e-6 --ls linear --momentum 0.4 \
+             --eval_batch_size 256 --num_workers 5 --log_interval 40 --log_name UCCH",
         );
         assert_eq!(reference.unwrap(), TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() });
     }
@@ -181,6 +244,14 @@ mod tests {
         let theirs = "--num_hiden_layers 2 1 --max_epochs 3 --train_batch_size 64 --warmup_epoch 2 --K 100 --T 0.5 --wd 0.1 \
                       --ls cos --optimizer SGD";
         assert_eq!(config(ours).unwrap(), config(theirs).unwrap());
+    }
+
+    #[test]
+    fn ablations_can_be_asked_for() {
+        let ablated =
+            config("--alpha 0 --ranking max-margin --margin 0.5 --keys continuous --patience 3").unwrap();
+        assert_eq!((ablated.ranking, ablated.keys), (RankingLoss::MaxMargin, KeySource::Continuous));
+        assert_eq!((ablated.margin, ablated.patience), (0.5, Some(3)));
     }
 
     #[test]

@@ -9,19 +9,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use twinbit::{Array, ArrayPairs, CodesBuf, Collection, Modality, Model, Outcome, PairSource, Scores};
+use twinbit::{Collection, Model, Outcome, Scores};
 
+use crate::curves;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::output::count;
 use crate::session::Session;
-use hyper::Hyper;
-pub use split::LabelMatrix;
-use split::{Split, SplitArguments};
+pub use hyper::Hyper;
+use split::SplitArguments;
+pub use split::read_labels;
 use watch::{Trouble, Watch, scores_line};
-
-/// Rows that are read and encoded at once.
-const ROWS_A_BLOCK: usize = 4096;
 
 /// Arguments of `train`.
 #[derive(Args)]
@@ -30,7 +28,9 @@ const ROWS_A_BLOCK: usize = 4096;
     twinbit train photos.db --epochs 20
   On arrays, with a test on held-out rows:
     twinbit train features.db --image image.npy --text tags.npz:tags --label labels.npy --test 2000 \\
-      --alpha 0.7 --layers 3 2 --save model.safetensors")]
+      --alpha 0.7 --layers 3 2 --save model.safetensors
+  A long run that may be broken off; the same line goes on where it was:
+    twinbit train photos.db --preset paper --checkpoint run.ckpt --resume")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
@@ -47,6 +47,15 @@ pub struct Arguments {
     /// Writes the model to this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Draws loss and validation scores by epoch
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Writes weights, optimizer and memory bank to this file after every epoch
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Goes on from the checkpoint when there is one; give the same pairs and settings
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
     /// Pairs held out to choose the epoch by when there are no labels; 0 keeps the last epoch
     /// [default: a tenth, at most 2000, of 4000 pairs or more]
     #[arg(long, value_name = "N", conflicts_with = "label")]
@@ -81,11 +90,15 @@ struct Finished {
 /// Trains a model and installs it.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let Method::Ucch = arguments.method;
-    if let Some(folder) = arguments.save.as_deref().and_then(Path::parent)
-        && !folder.as_os_str().is_empty()
-        && !folder.is_dir()
-    {
-        return Err(Failure::new(format!("--save: there is no folder {}; make it first", folder.display())));
+    curves::check_name(arguments.plot.as_deref())?;
+    folder_exists("--save", arguments.save.as_deref())?;
+    folder_exists("--checkpoint", arguments.checkpoint.as_deref())?;
+    let checkpoint = arguments.checkpoint.as_deref();
+    if let Some(path) = checkpoint.filter(|path| !arguments.resume && path.exists()) {
+        return Err(Failure::new(format!(
+            "--checkpoint: {} exists already; add --resume to go on from it, or name another file",
+            path.display()
+        )));
     }
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
@@ -97,24 +110,32 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(pairs) = arguments.held_out {
         trainer = trainer.held_out(pairs);
     }
+    if let Some(path) = checkpoint {
+        trainer = trainer.checkpoint(path);
+    }
+    if arguments.resume {
+        trainer = trainer.resume();
+    }
     let (outcome, test) = match (&arguments.image, &arguments.text) {
         (Some(image), Some(text)) => {
-            let arrays = Arrays::open(image, text, &arguments.split)?;
-            let trainer = match &arrays.labels {
-                Some(labels) => trainer.labels(labels.of(&arrays.split.training)?),
+            let pairs = arguments.split.open(image, text)?;
+            let trainer = match pairs.label_matrix() {
+                Some(labels) => trainer.labels(labels.of(&pairs.split().training)?),
                 None => trainer,
             };
-            let outcome = finished(trainer.fit_source(&arrays.training()?), &trouble)?;
-            let test = arrays.test(&outcome.model, session)?;
-            (outcome, test)
+            let outcome = finished(trainer.fit_source(&pairs.training()?), &trouble, checkpoint)?;
+            let spinner = session.progress.spinner("testing");
+            let test = pairs.scores(&outcome.model);
+            spinner.finish_and_clear();
+            (outcome, test?)
         }
         _ => {
             let snapshot = collection.snapshot()?;
-            let trainer = match &arguments.split.label {
-                Some(path) => trainer.labels(LabelMatrix::open(path, snapshot.pair_ids()?.len())?.all()?),
+            let trainer = match arguments.split.stored_labels(snapshot.pair_ids()?.len())? {
+                Some(labels) => trainer.labels(labels.all()?),
                 None => trainer,
             };
-            (finished(trainer.fit(&snapshot), &trouble)?, None)
+            (finished(trainer.fit(&snapshot), &trouble, checkpoint)?, None)
         }
     };
     if let Some(scores) = &test {
@@ -125,19 +146,41 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
             .map_err(|error| Failure::file(path, "write the model", &error))?;
         session.output.say(format!("model written to {}", path.display()))?;
     }
+    if let Some(path) = &arguments.plot {
+        let score = if arguments.split.label.is_some() { "MAP" } else { "recall@10" };
+        curves::write_training(path, &outcome.epochs, score)?;
+    }
     if !arguments.no_install {
         install(&collection, &outcome.model, session)?;
     }
     report(&outcome, test, !arguments.no_install, session)
 }
 
-fn finished(outcome: twinbit::Result<Outcome>, trouble: &Trouble) -> Result<Outcome> {
+/// Refuses a file to be written where there is no folder for it, before training and not after.
+fn folder_exists(option: &str, file: Option<&Path>) -> Result {
+    match file.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => {
+            Err(Failure::new(format!("{option}: there is no folder {}; make it first", folder.display())))
+        }
+        None => Ok(()),
+    }
+}
+
+fn finished(
+    outcome: twinbit::Result<Outcome>,
+    trouble: &Trouble,
+    checkpoint: Option<&Path>,
+) -> Result<Outcome> {
     match (outcome, trouble.take()) {
         (Ok(outcome), _) => Ok(outcome),
         (Err(_), Some(failure)) => Err(failure),
-        (Err(_), None) if interrupt::requested() => {
-            Err(Failure::new("training was interrupted; the collection keeps the model it had"))
-        }
+        (Err(_), None) if interrupt::requested() => Err(Failure::new(match checkpoint {
+            Some(path) => format!(
+                "training was interrupted; the collection keeps the model it had; go on with --checkpoint {} --resume",
+                path.display()
+            ),
+            None => "training was interrupted; the collection keeps the model it had".to_owned(),
+        })),
         (Err(error), None) => Err(error.into()),
     }
 }
@@ -170,64 +213,4 @@ fn report(outcome: &Outcome, test: Option<Scores>, installed: bool, session: &Se
         count(outcome.training_pairs as u64),
         outcome.best_epoch
     ))
-}
-
-/// The arrays given on the command line.
-struct Arrays {
-    paths: [PathBuf; 2],
-    split: Split,
-    labels: Option<LabelMatrix>,
-}
-
-impl Arrays {
-    fn open(image: &Path, text: &Path, split: &SplitArguments) -> Result<Self> {
-        // Rows that hold nothing cost nothing to announce: refused before there is a list of them.
-        let rows = ArrayPairs::new(Array::open(image)?, Array::open(text)?)?.pairs();
-        let labels = split.label.as_deref().map(|path| LabelMatrix::open(path, rows)).transpose()?;
-        Ok(Self { paths: [image.to_path_buf(), text.to_path_buf()], split: split.divide(rows)?, labels })
-    }
-
-    fn training(&self) -> Result<ArrayPairs> {
-        let [image, text] = &self.paths;
-        Ok(ArrayPairs::new(Array::open(image)?, Array::open(text)?)?.rows(self.split.training.clone())?)
-    }
-
-    /// Scores of the test rows against the training rows, when there are labels and test rows.
-    fn test(&self, model: &Model, session: &Session) -> Result<Option<Scores>> {
-        let Some(labels) = self.labels.as_ref().filter(|_| !self.split.queries.is_empty()) else {
-            return Ok(None);
-        };
-        let spinner = session.progress.spinner("testing");
-        let (query_labels, database_labels) =
-            (labels.of(&self.split.queries)?, labels.of(&self.split.training)?);
-        let score = |from: Modality| {
-            let queries = self.encode(model, from, &self.split.queries)?;
-            let database = self.encode(model, from.other(), &self.split.training)?;
-            twinbit::mean_average_precision(
-                queries.as_codes(),
-                &query_labels,
-                database.as_codes(),
-                &database_labels,
-            )
-            .map_err(|error| Failure::from(twinbit::Error::from(error)))
-        };
-        let scores = Scores { image_to_text: score(Modality::Image)?, text_to_image: score(Modality::Text)? };
-        spinner.finish_and_clear();
-        Ok(Some(scores))
-    }
-
-    fn encode(&self, model: &Model, modality: Modality, rows: &[u32]) -> Result<CodesBuf> {
-        let array = Array::open(&self.paths[modality.index()])?;
-        let mut codes = CodesBuf::new(model.spec().bits);
-        let mut values = Vec::new();
-        for block in rows.chunks(ROWS_A_BLOCK) {
-            values.resize(block.len() * array.width(), 0.0);
-            for (&row, values) in block.iter().zip(values.chunks_exact_mut(array.width())) {
-                array.read_rows_f32(row as usize..row as usize + 1, values)?;
-            }
-            let encoded = model.encode(modality, &values).map_err(twinbit::Error::from)?;
-            codes.append(encoded.as_codes()).map_err(twinbit::Error::from)?;
-        }
-        Ok(codes)
-    }
 }

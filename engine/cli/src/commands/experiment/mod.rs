@@ -1,0 +1,134 @@
+//! `twinbit experiment`: a table of scores, as papers print them.
+
+mod file;
+mod published;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+use twinbit::{Observer, Scores, SplitPairs, TrainConfig};
+
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::session::Session;
+use file::Experiment;
+use table::{Table, Trial};
+
+/// Arguments of `experiment`.
+#[derive(Args)]
+#[command(after_help = "Example:
+  twinbit experiment mirflickr.toml
+
+The file, with paths relative to it:
+  [data]
+  name = \"MIRFLICKR-25K\"        # chooses the published numbers that stand beside
+  image = \"image.npy\"
+  text = \"tags.npz:tags\"
+  label = \"labels.npy\"
+  test = 2000                   # the last rows are queries; or split = \"split.npy\"
+
+  [run]
+  bits = [16, 32, 64, 128]
+  seeds = [1, 2, 3]
+
+  [settings]                    # options of train, for every method
+  epochs = 20
+
+  [[method]]
+  name = \"UCCH\"
+
+  [[method]]
+  name = \"only L_r\"
+  settings = { alpha = 0.0 }
+
+It writes mirflickr.md and mirflickr.csv, anew after every run, so that breaking off loses
+one run at most.")]
+pub struct Arguments {
+    /// What to run
+    #[arg(value_name = "FILE.toml")]
+    file: PathBuf,
+    /// Name of the two tables without its end, instead of the file's
+    #[arg(long, value_name = "NAME")]
+    out: Option<PathBuf>,
+}
+
+/// One line of `experiment --json`.
+#[derive(Serialize)]
+struct Finished<'a> {
+    method: &'a str,
+    bits: usize,
+    seed: u64,
+    best_epoch: u32,
+    seconds: f64,
+    test: Scores,
+}
+
+/// Trains and tests every method at every code length with every seed.
+pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    let experiment = Experiment::read(&arguments.file)?;
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.file.with_extension(""));
+    let mut table = Table::new(&experiment, &out)?;
+    let pairs = experiment.pairs(&arguments.file)?;
+    // Fails when a pool is there already, which nothing before this starts.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(session.threads()).build_global();
+    interrupt::listen();
+    let trials = experiment.trials()?;
+    let bar = session.progress.bar("experiment", trials.len() as u64);
+    for (method, config) in trials {
+        let trial = run_one(&pairs, &method, config)?;
+        bar.inc(1);
+        bar.suspend(|| print(&trial, session))?;
+        table.add(trial);
+        table.write()?;
+    }
+    bar.finish_and_clear();
+    session.output.say(format!(
+        "tables written to {} and {}",
+        table.markdown().display(),
+        table.csv().display()
+    ))
+}
+
+fn run_one(pairs: &SplitPairs, method: &str, config: TrainConfig) -> Result<Trial> {
+    let begin = Instant::now();
+    let (bits, seed) = (config.bits.bits(), config.seed);
+    let outcome = match pairs.train(config, &mut Interruptible) {
+        Err(twinbit::Error::Canceled) => {
+            return Err(Failure::new("the experiment was interrupted; the tables hold the runs before"));
+        }
+        other => other?,
+    };
+    // Experiment::pairs() refuses data without labels or without queries.
+    let test = pairs.scores(&outcome.model)?.ok_or_else(|| Failure::new("there is nothing to test with"))?;
+    let (best_epoch, seconds) = (outcome.best_epoch, begin.elapsed().as_secs_f64());
+    Ok(Trial { method: method.to_owned(), bits, seed, best_epoch, seconds, test })
+}
+
+fn print(trial: &Trial, session: &Session) -> Result {
+    let Trial { method, bits, seed, best_epoch, seconds, test } = trial;
+    if session.output.is_json() {
+        let (bits, seed, best_epoch, seconds) = (*bits, *seed, *best_epoch, *seconds);
+        return session.output.object(&Finished { method, bits, seed, best_epoch, seconds, test: *test });
+    }
+    session.output.say(format!(
+        "{method}, {bits} bits, seed {seed}: Img2Txt: {:.4} Txt2Img: {:.4} (epoch {best_epoch}, {seconds:.0} s)",
+        test.image_to_text, test.text_to_image
+    ))
+}
+
+/// Stops training on Ctrl-C.
+struct Interruptible;
+
+impl Observer for Interruptible {
+    fn on_step(&mut self, _step: usize, _steps: usize, _loss: f64) -> std::ops::ControlFlow<()> {
+        interrupt::flow()
+    }
+}
+
+/// A path as the file means it: relative to the file's own folder.
+fn beside(file: &Path, path: &Path) -> PathBuf {
+    file.parent().map_or_else(|| path.to_path_buf(), |folder| folder.join(path))
+}

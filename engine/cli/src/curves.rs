@@ -1,0 +1,77 @@
+//! What is drawn: the course of training, and precision over recall.
+
+use std::path::Path;
+
+use twinbit::{DirectionScores, EpochReport, Evaluation};
+
+use crate::failure::{Failure, Result};
+use crate::figure::{Line, Panel, svg};
+
+/// Refuses a name that is not that of a drawing, or whose folder is not there, before the work begins.
+pub fn check_name(path: Option<&Path>) -> Result {
+    let Some(path) = path else { return Ok(()) };
+    if path.extension().is_none_or(|end| end != "svg") {
+        return Err(Failure::new(format!("--plot: {} must end in .svg", path.display())));
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => {
+            Err(Failure::new(format!("--plot: there is no folder {}; make it first", folder.display())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Draws loss and, where there are any, validation scores by epoch. `score` names what they are.
+pub fn write_training(path: &Path, epochs: &[EpochReport], score: &str) -> Result {
+    let line = |name: &str, value: &dyn Fn(&EpochReport) -> Option<f64>| {
+        let point = |epoch: &EpochReport| value(epoch).map(|value| (f64::from(epoch.epoch), value));
+        Line { name: name.to_owned(), points: epochs.iter().filter_map(point).collect() }
+    };
+    let mut panels = vec![Panel {
+        title: "Training".to_owned(),
+        x: "epoch",
+        y: "loss",
+        lines: vec![line("loss", &|epoch| Some(epoch.loss))],
+    }];
+    if epochs.iter().any(|epoch| epoch.validation.is_some()) {
+        panels.push(Panel {
+            title: format!("Validation, {score}"),
+            x: "epoch",
+            y: "score",
+            lines: vec![
+                line("image to text", &|epoch| Some(epoch.validation?.image_to_text)),
+                line("text to image", &|epoch| Some(epoch.validation?.text_to_image)),
+            ],
+        });
+    }
+    write(path, &panels)
+}
+
+/// Draws precision over recall, both ways, by ranking and by hash lookup.
+pub fn write_precision_recall(path: &Path, evaluation: &Evaluation, bits: usize) -> Result {
+    let panel = |title: &str, direction: &DirectionScores| {
+        let scores = &direction.scores;
+        let ranking = scores.ranking.iter().map(|point| (point.recall, point.precision)).collect();
+        let lookup = scores.lookup.iter();
+        // Within a radius that finds nothing there is no precision.
+        let lookup = lookup.filter_map(|point| Some((point.recall, point.precision?))).collect();
+        let line = |name: &str, points| Line { name: name.to_owned(), points };
+        Panel {
+            title: format!("{title}, {bits} bits"),
+            x: "recall",
+            y: "precision",
+            lines: vec![line("Hamming ranking", ranking), line("hash lookup", lookup)],
+        }
+    };
+    write(
+        path,
+        &[
+            panel("Image to text", &evaluation.image_to_text),
+            panel("Text to image", &evaluation.text_to_image),
+        ],
+    )
+}
+
+fn write(path: &Path, panels: &[Panel]) -> Result {
+    std::fs::write(path, svg(panels)).map_err(|error| Failure::file(path, "write the figure", &error))
+}

@@ -1,0 +1,55 @@
+//! What a run is trained on, so that a checkpoint is not gone on with on other pairs.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use twinbit_kernels::Modality;
+
+use crate::Error;
+use crate::epoch::read;
+use crate::source::PairSource;
+use crate::validation::Validation;
+
+/// Pairs whose features go into the fingerprint, spread evenly.
+const SAMPLED_PAIRS: usize = 64;
+
+/// The number of pairs trained on, and a fingerprint of them, of the labels and of what is held out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Origin {
+    pub(super) training_pairs: usize,
+    /// SHA-256 in hexadecimal digits.
+    pub(super) fingerprint: String,
+}
+
+impl Origin {
+    pub(crate) fn of(
+        source: &dyn PairSource,
+        training: &[u32],
+        validation: &Validation<'_>,
+    ) -> Result<Self, Error> {
+        let mut digest = Sha256::new();
+        let mut number = |value: u64| digest.update(value.to_le_bytes());
+        number(source.pairs() as u64);
+        number(training.len() as u64);
+        match validation {
+            Validation::None => number(0),
+            Validation::Labels(labels) => {
+                number(1);
+                labels.words().iter().copied().for_each(&mut number);
+            }
+            Validation::HeldOut(pairs) => {
+                number(2);
+                pairs.iter().for_each(|&pair| number(pair.into()));
+            }
+        }
+        let stride = training.len().div_ceil(SAMPLED_PAIRS).max(1);
+        let sample: Vec<u32> = training.iter().copied().step_by(stride).collect();
+        for modality in Modality::ALL {
+            for value in read(source, modality, &sample, 0)? {
+                digest.update(value.to_le_bytes());
+            }
+        }
+        let digits = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { training_pairs: training.len(), fingerprint: digits })
+    }
+}

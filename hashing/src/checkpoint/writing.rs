@@ -1,0 +1,155 @@
+//! Writing a checkpoint, tensor by tensor, without a second copy of the weights.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use safetensors::tensor::{Metadata, TensorInfo};
+use sha2::{Digest, Sha256};
+use twinbit_kernels::Modality;
+
+use super::header::Header;
+use super::origin::Origin;
+use super::{METADATA, REPORT_NUMBERS, VERSION, layout, malformed};
+use crate::Error;
+use crate::config::TrainConfig;
+use crate::in_place::read;
+use crate::report::EpochReport;
+use crate::run::Run;
+use crate::spec::ModelSpec;
+
+/// Numbers converted to bytes at once.
+const NUMBERS_AT_ONCE: usize = 1 << 14;
+
+/// A run that has just ended an epoch, to be written down.
+pub struct Progress<'a> {
+    config: &'a TrainConfig,
+    spec: &'a ModelSpec,
+    origin: &'a Origin,
+    run: &'a Run,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn new(
+        config: &'a TrainConfig,
+        spec: &'a ModelSpec,
+        origin: &'a Origin,
+        run: &'a Run,
+    ) -> Self {
+        Self { config, spec, origin, run }
+    }
+
+    /// Epochs that have ended.
+    pub fn epochs(&self) -> u32 {
+        self.run.epochs()
+    }
+
+    /// Writes the checkpoint: the weights three times (with Adam's moments) as float32, the memory
+    /// bank, and the best model so far.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointIo`] with what `out` said.
+    pub fn write_to(&self, out: &mut dyn Write) -> Result<(), Error> {
+        let best_model = self.run.best.as_ref().map(|best| best.model.to_bytes());
+        let header = self.header(best_model.as_ref().map(Vec::len))?;
+        let mut out = Hashing { out, digest: Sha256::new() };
+        let written = self.write_parts(&mut out, &header, best_model.as_deref())?;
+        written.and_then(|()| out.out.write_all(&out.digest.finalize())).map_err(Error::CheckpointIo)
+    }
+
+    /// The length of the safetensors header and the header, padded so that the data is aligned.
+    fn header(&self, best_model_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
+        let header = Header {
+            version: VERSION,
+            spec: self.spec.clone(),
+            config: self.config.clone(),
+            origin: self.origin.clone(),
+            epochs: self.run.epochs(),
+            updates: self.run.state.optimizer().updates(),
+            best_epoch: self.run.best.as_ref().map(|best| best.epoch),
+        };
+        let mut end = 0;
+        let tensors = layout(&header, best_model_bytes).into_iter().map(|(name, dtype, shape)| {
+            let start = end;
+            end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+            (name, TensorInfo { dtype, shape, data_offsets: (start, end) })
+        });
+        let tensors = tensors.collect();
+        let unwritable = |error: &dyn std::fmt::Display| malformed(error.to_string());
+        let ours = serde_json::to_string(&header).map_err(|error| unwritable(&error))?;
+        let metadata = Metadata::new(Some(HashMap::from([(METADATA.to_owned(), ours)])), tensors)
+            .map_err(|error| unwritable(&error))?;
+        let mut json = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;
+        json.resize(json.len().next_multiple_of(8), b' ');
+        Ok([&(json.len() as u64).to_le_bytes(), json.as_slice()].concat())
+    }
+
+    /// Everything but the digest, in the order of [`layout`].
+    fn write_parts(
+        &self,
+        out: &mut dyn Write,
+        header: &[u8],
+        best_model: Option<&[u8]>,
+    ) -> Result<io::Result<()>, Error> {
+        let state = &self.run.state;
+        let mut written = out.write_all(header).and_then(|()| write_reports(out, &self.run.reports));
+        for tensor in Modality::ALL.into_iter().flat_map(|side| state.network(side).parameters()) {
+            written = written.and(read(tensor, |values: &[f32]| write_numbers(out, values))?);
+        }
+        for order in 0..2 {
+            for moments in state.optimizer().moments() {
+                written = written.and_then(|()| write_numbers(out, &moments[order]));
+            }
+        }
+        Ok(written
+            .and_then(|()| write_numbers(out, state.bank().values()))
+            .and_then(|()| out.write_all(best_model.unwrap_or_default())))
+    }
+}
+
+fn write_reports(out: &mut dyn Write, reports: &[EpochReport]) -> io::Result<()> {
+    for report in reports {
+        let scores = report.validation;
+        let numbers: [f64; REPORT_NUMBERS] = [
+            report.epoch.into(),
+            report.loss,
+            report.seconds,
+            report.step_ms,
+            report.learning_rate,
+            f64::from(u8::from(scores.is_some())),
+            scores.map_or(0.0, |scores| scores.image_to_text),
+            scores.map_or(0.0, |scores| scores.text_to_image),
+        ];
+        for number in numbers {
+            out.write_all(&number.to_le_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn write_numbers(out: &mut dyn Write, values: &[f32]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(4 * NUMBERS_AT_ONCE.min(values.len()));
+    for values in values.chunks(NUMBERS_AT_ONCE) {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Passes bytes on and takes their digest.
+struct Hashing<'a> {
+    out: &'a mut dyn Write,
+    digest: Sha256,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

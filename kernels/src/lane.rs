@@ -314,7 +314,8 @@ impl Queue {
     #[inline]
     fn push(&mut self, word: u64, first: u32) {
         // Most words of a sparse mask have no bit or one: no branch depends on which.
-        self.rows[self.filled] = first + word.trailing_zeros();
+        // Without a bit the row is not kept, and may lie beyond the last number there is.
+        self.rows[self.filled] = first.wrapping_add(word.trailing_zeros());
         self.filled += usize::from(word != 0);
         let mut word = word & word.wrapping_sub(1);
         while word != 0 {

@@ -4,6 +4,7 @@
 //! links. What does change (the catalog's log and manifest) is copied. A copy is made under a temporary
 //! name and renamed at the end: it is there whole or not at all.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::durable::Files;
@@ -102,12 +103,16 @@ impl Store {
     }
 }
 
+/// Marks a folder as a copy that is being made, and is locked meanwhile.
+const MARKER: &str = "COPYING";
+
 /// A copy being made, removed again unless it is finished.
 struct Copy<'f> {
     files: &'f Files,
     target: PathBuf,
     temporary: PathBuf,
     finished: bool,
+    _held: File,
 }
 
 impl<'f> Copy<'f> {
@@ -116,18 +121,25 @@ impl<'f> Copy<'f> {
             true => !files.names(target)?.is_empty(),
             false => target.symlink_metadata().is_ok(),
         };
-        if is_taken {
-            return Err(Error::TargetTaken { path: target.to_path_buf() });
-        }
-        let mut temporary = target.as_os_str().to_owned();
-        temporary.push(TEMPORARY_ENDING);
-        let copy = Copy {
-            files,
-            target: target.to_path_buf(),
-            temporary: PathBuf::from(temporary),
-            finished: false,
+        // Beside the target, also when that ends with a slash; a name such as `.` has no place beside it.
+        let target: PathBuf = target.components().collect();
+        let Some(name) = target.file_name().filter(|_| !is_taken) else {
+            return Err(Error::TargetTaken { path: target });
         };
-        copy.remove_leftovers()?;
+        let mut temporary = name.to_owned();
+        temporary.push(TEMPORARY_ENDING);
+        let temporary = target.with_file_name(temporary);
+        // What has the temporary name is cleared only when an interrupted copy left it, and refused
+        // while another copy is being made there.
+        let names = files.names(&temporary)?;
+        let is_left = names.is_empty() || names.iter().any(|name| name == MARKER);
+        if temporary.is_file() || !is_left {
+            return Err(Error::TargetTaken { path: temporary });
+        }
+        files.create_folder(&temporary)?;
+        let held = lock_file(&temporary.join(MARKER), &temporary)?;
+        let copy = Copy { files, target, temporary, finished: false, _held: held };
+        copy.clear()?;
         for folder in [SEGMENTS_FOLDER, MODELS_FOLDER] {
             files.create_folder(&copy.temporary.join(folder))?;
         }
@@ -147,6 +159,7 @@ impl<'f> Copy<'f> {
             copied.files += self.files.names(&folder)?.len() as u64;
             copied.bytes += self.files.folder_bytes(&folder)?;
         }
+        self.files.remove(&self.temporary.join(MARKER))?;
         self.files.sync_folder(&self.temporary)?;
         // A rename replaces an empty folder.
         self.files.rename(&self.temporary, &self.target)?;
@@ -154,34 +167,32 @@ impl<'f> Copy<'f> {
         Ok(copied)
     }
 
-    /// Removes what an interrupted copy left under the temporary name, and nothing that could be
-    /// anything else.
-    fn remove_leftovers(&self) -> Result<(), Error> {
-        let ours = [CATALOG_FOLDER, SEGMENTS_FOLDER, MODELS_FOLDER];
-        let catalog_temporary = format!("{CATALOG_FOLDER}{TEMPORARY_ENDING}");
-        let names = self.files.names(&self.temporary)?;
-        let is_ours = |name: &String| ours.contains(&name.as_str()) || *name == catalog_temporary;
-        if self.temporary.is_file() || !names.iter().all(is_ours) {
-            return Err(Error::TargetTaken { path: self.temporary.clone() });
-        }
-        for folder in names.iter().map(|name| self.temporary.join(name)) {
-            for name in self.files.names(&folder)? {
-                self.files.remove(&folder.join(name))?;
+    /// Removes everything but the marker.
+    fn clear(&self) -> Result<(), Error> {
+        for name in self.files.names(&self.temporary)? {
+            let path = self.temporary.join(&name);
+            if !path.is_dir() {
+                continue;
             }
-            self.files.remove_folder(&folder)?;
+            for name in self.files.names(&path)? {
+                self.files.remove(&path.join(name))?;
+            }
+            self.files.remove_folder(&path)?;
         }
-        match self.temporary.is_dir() {
-            true => self.files.remove_folder(&self.temporary),
-            false => Ok(()),
-        }
+        Ok(())
     }
 }
 
 impl Drop for Copy<'_> {
     fn drop(&mut self) {
-        if !self.finished
-            && let Err(error) = self.remove_leftovers()
-        {
+        if self.finished {
+            return;
+        }
+        let removed = self
+            .clear()
+            .and_then(|()| self.files.remove(&self.temporary.join(MARKER)))
+            .and_then(|()| self.files.remove_folder(&self.temporary));
+        if let Err(error) = removed {
             tracing::warn!(%error, "left of a copy that failed; it may be removed");
         }
     }

@@ -52,10 +52,11 @@ impl Store {
     ) -> Result<(), Error> {
         let store = &self.inner;
         store.check_writable()?;
+        let name = store.state().collection(id)?.info.name.clone();
+        let _turn = store.turns.install(id).ok_or(Error::InstallBusy { collection: name })?;
+        // Only now: another install may have ended while this one waited for its turn.
         let state = store.state();
         let info = state.collection(id)?.info.clone();
-        let busy = || Error::InstallBusy { collection: info.name.clone() };
-        let _turn = store.turns.install(id).ok_or_else(busy)?;
         let refused = |what| Err(Error::NotEncodable { collection: info.name.clone(), what });
         if info.config.external_codes {
             return refused("its codes come from the application");

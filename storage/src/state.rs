@@ -22,8 +22,9 @@ use crate::segment::{CodesFile, RowsFile, Segment};
 /// A version of the database.
 pub(crate) struct State {
     pub(crate) counters: Counters,
-    pub(crate) pin: Arc<Pin>,
+    // Files go before the catalog is closed and the lock of the database released.
     collections: BTreeMap<CollectionId, Slot>,
+    pub(crate) pin: Arc<Pin>,
 }
 
 /// A collection and its parts as this version's views see them.

@@ -129,6 +129,8 @@ impl Store {
         if !self.inner.read_only {
             return Ok(());
         }
+        // One at a time: the slower of two must not go back to an older version.
+        let _one_at_a_time = lock(&self.inner.commit);
         let state = load_read_only(&self.inner.layout, &self.inner.options)?;
         self.inner.replace(state);
         Ok(())

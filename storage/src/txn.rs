@@ -63,11 +63,13 @@ impl Pending {
 /// While it is open no one else writes to the collection. Dropping it without
 /// [`commit`](Self::commit) discards it.
 pub struct Transaction {
+    // First, so that files which no commit names are written and gone before the lock of the database
+    // is released: the next process may give their numbers to its own.
+    pub(crate) pending: Pending,
     pub(crate) store: Arc<Inner>,
     pub(crate) id: CollectionId,
     /// The collection as it was when the transaction began.
     pub(crate) base: CollectionView,
-    pub(crate) pending: Pending,
     /// What would take back the change that is being made, where it may have to be.
     notes: Option<Vec<Undo>>,
     _pass: Pass,

@@ -48,8 +48,9 @@ impl View {
 /// A collection as it was at one commit.
 #[derive(Clone)]
 pub struct CollectionView {
-    pub(crate) state: Arc<State>,
+    // Files go before the catalog is closed and the lock of the database released.
     pub(crate) collection: Arc<CollectionState>,
+    pub(crate) state: Arc<State>,
 }
 
 impl CollectionView {

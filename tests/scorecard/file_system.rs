@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use twinbit_storage::{Durability, Error, FileSystem, Store, StoreOptions};
+use twinbit_storage::{Compaction, Durability, Error, FileSystem, Store, StoreOptions};
 use twinbit_tests::{
     COMMITS, Contents, FaultyFileSystem, ForgetfulFileSystem, Random, Row, Workload, is_long, scratch, size,
 };
@@ -92,7 +92,10 @@ fn a_commit_names_only_what_a_power_failure_cannot_take() {
         let live = scratch();
         let workload = Workload::small(Durability::Eventual);
         let disk = ForgetfulFileSystem::default();
-        let store = open(workload, live.path(), &disk).unwrap();
+        // Nothing may happen between copying the catalog and copying the files that it names.
+        let compaction = Compaction { background: false, ..Compaction::default() };
+        let options = StoreOptions { file_system: disk.arc(), compaction, ..workload.options() };
+        let store = Store::open(live.path(), options).unwrap();
         let id = workload.collection(&store).unwrap();
         for number in 1..=COMMITS {
             workload.step(&store, id, number).unwrap();

@@ -302,8 +302,10 @@ fn describe(head: &Head, reader: &mut dyn Read, name: &str) -> io::Result<Result
     };
     let (kind, length, small) = read_tag(reader)?;
     let Some(number) = Number::of(kind) else { return elements("uint64") };
-    let shape = [rows, columns].map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let [rows, columns] = shape;
+    let (Ok(rows), Ok(columns)) = (usize::try_from(rows), usize::try_from(columns)) else {
+        return Err(invalid("a matrix with a negative dimension"));
+    };
+    let shape = [rows, columns];
     let bytes = rows.checked_mul(columns).and_then(|count| count.checked_mul(number.bytes()));
     if bytes != Some(length as usize) {
         return Err(invalid("a matrix with more or fewer numbers than its dimensions call for"));
@@ -468,7 +470,10 @@ pub(crate) mod tests {
             refused(matrix("x", 6, [i32::MAX, i32::MAX], 9, &[0; 24])),
             ArrayError::Archive { .. }
         ));
-        assert!(matches!(refused(matrix("x", 6, [-1, 2], 9, &[0; 24])), ArrayError::Archive { .. }));
+        for shape in [[-1, 2], [-1, 0], [0, -1]] {
+            assert!(matches!(refused(matrix("x", 6, shape, 9, &[0; 24])), ArrayError::Archive { .. }));
+            assert!(matches!(refused(matrix("x", 6, shape, 9, &[])), ArrayError::Archive { .. }));
+        }
         let hdf5 = opened(folder.path(), b"\x89HDF\r\n\x1a\n and so on", "");
         assert!(matches!(hdf5, Err(ArrayError::Hdf5 { .. })));
         let mut newer = file(&[]);

@@ -106,7 +106,9 @@ impl Loop<'_> {
                     self.resting.remove(&id);
                     merged = true;
                 }
-                Ok(false) | Err(Error::Canceled | Error::NotFound { .. }) => {}
+                Ok(false) | Err(Error::Canceled | Error::NotFound { .. }) => {
+                    self.resting.remove(&id);
+                }
                 Err(error) => {
                     tracing::warn!(%error, collection = %id, "segments stay as they are for now");
                     let next = resting.map_or(FIRST_REST, |resting| resting.next);

@@ -96,7 +96,16 @@ impl RowsFile {
             let blocks = u64::from(texts).div_ceil(TEXTS_PER_BLOCK as u64);
             file.expect(ColumnKind::TextBlockEnds, Some(blocks * 8))?;
         }
-        Ok(RowsFile { file, ranks: Default::default(), masks: Default::default() })
+        let opened = RowsFile { file, ranks: Default::default(), masks: Default::default() };
+        // The range of ordinals is relied on before any checksum of a column is compared.
+        if opened.ordinal(0) != opened.base() || opened.last() < opened.base() {
+            return Err(opened.file.corrupt(
+                ColumnKind::OrdinalDeltas,
+                0,
+                "the ordinals do not begin at their base",
+            ));
+        }
+        Ok(opened)
     }
 
     pub(crate) fn file(&self) -> &ColumnFile {

@@ -81,12 +81,19 @@ fn a_copy_never_replaces_anything() {
     let left = folder.path().join("again.tmp/segments");
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("00000000.rows"), "half").unwrap();
+    // Without its marker it may be anybody's, another checkpoint for one.
+    assert!(matches!(store.checkpoint(folder.path().join("again")), Err(Error::TargetTaken { .. })));
+    let marker = folder.path().join("again.tmp/COPYING");
+    let held = crate::lock::lock(&marker, folder.path()).unwrap();
+    assert!(matches!(store.checkpoint(folder.path().join("again")), Err(Error::Locked { .. })));
+    drop(held);
     store.checkpoint(folder.path().join("again")).unwrap();
     assert!(!folder.path().join("again.tmp").exists());
     assert_sound(&open(&folder.path().join("again")));
-    // An empty folder is no obstacle.
+    // An empty folder is no obstacle, nor is a slash behind its name.
     fs::create_dir(folder.path().join("empty")).unwrap();
-    store.checkpoint(folder.path().join("empty")).unwrap();
+    store.checkpoint(folder.path().join("empty/")).unwrap();
+    assert!(matches!(store.checkpoint(folder.path().join("nowhere/..")), Err(Error::TargetTaken { .. })));
     assert_sound(&open(&folder.path().join("empty")));
 }
 

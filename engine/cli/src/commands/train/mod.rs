@@ -141,19 +141,31 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(scores) = &test {
         session.output.say(scores_line("Test", scores))?;
     }
-    if let Some(path) = &arguments.save {
-        std::fs::write(path, outcome.model.to_bytes())
-            .map_err(|error| Failure::file(path, "write the model", &error))?;
-        session.output.say(format!("model written to {}", path.display()))?;
-    }
-    if let Some(path) = &arguments.plot {
+    // Whatever of these fails, the others are done: a trained model is not lost for a full disk.
+    let saved = arguments.save.as_deref().map_or(Ok(()), |path| save(path, &outcome, session));
+    let installed = match arguments.no_install {
+        true => Ok(()),
+        false => install(&collection, &outcome.model, session),
+    };
+    let plotted = arguments.plot.as_deref().map_or(Ok(()), |path| {
         let score = if arguments.split.label.is_some() { "MAP" } else { "recall@10" };
-        curves::write_training(path, &outcome.epochs, score)?;
-    }
-    if !arguments.no_install {
-        install(&collection, &outcome.model, session)?;
-    }
+        curves::write_training(path, &outcome.epochs, score)
+    });
+    installed.and(saved).and(plotted)?;
     report(&outcome, test, !arguments.no_install, session)
+}
+
+/// Writes the model whole or not at all: an older one of that name stays until then.
+fn save(path: &Path, outcome: &Outcome, session: &Session) -> Result {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    std::fs::write(&temporary, outcome.model.to_bytes())
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|error| {
+            let _ = std::fs::remove_file(&temporary);
+            Failure::file(path, "write the model", &error)
+        })?;
+    session.output.say(format!("model written to {}", path.display()))
 }
 
 /// Refuses a file to be written where there is no folder for it, before training and not after.

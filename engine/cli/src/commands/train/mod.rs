@@ -157,14 +157,17 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
 
 /// Writes the model whole or not at all: an older one of that name stays until then.
 fn save(path: &Path, outcome: &Outcome, session: &Session) -> Result {
+    let bytes = outcome.model.to_bytes();
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
-    std::fs::write(&temporary, outcome.model.to_bytes())
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|error| {
-            let _ = std::fs::remove_file(&temporary);
-            Failure::file(path, "write the model", &error)
-        })?;
+    let written = match path.exists() && !path.is_file() {
+        // A pipe or a device: a rename would put a file in its place.
+        true => std::fs::write(path, &bytes),
+        false => std::fs::write(&temporary, &bytes)
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .inspect_err(|_| drop(std::fs::remove_file(&temporary))),
+    };
+    written.map_err(|error| Failure::file(path, "write the model", &error))?;
     session.output.say(format!("model written to {}", path.display()))
 }
 

@@ -14,6 +14,7 @@ use crate::gate::lock;
 use crate::layout::Layout;
 use crate::lock::lock as lock_file;
 use crate::options::StoreOptions;
+use crate::state::State;
 use crate::store::Store;
 use crate::sweep;
 
@@ -49,13 +50,7 @@ impl Store {
             state.pin.catalog().checkpoint(&copy.temporary.join(CATALOG_FOLDER))?;
             state
         };
-        for path in sweep::named(&store.layout, &state) {
-            let folder = match path.starts_with(&store.layout.models) {
-                true => MODELS_FOLDER,
-                false => SEGMENTS_FOLDER,
-            };
-            copy.add(&path, folder)?;
-        }
+        copy.add_named(&store.layout, &state)?;
         copy.finish(state.counters.version)
     }
 
@@ -92,13 +87,7 @@ impl Store {
                 false => layout.files.copy(&path, &copy.temporary.join(CATALOG_FOLDER).join(&name))?,
             }
         }
-        for path in sweep::named(&layout, &state) {
-            let folder = match path.starts_with(&layout.models) {
-                true => MODELS_FOLDER,
-                false => SEGMENTS_FOLDER,
-            };
-            copy.add(&path, folder)?;
-        }
+        copy.add_named(&layout, &state)?;
         copy.finish(state.counters.version)
     }
 }
@@ -149,6 +138,18 @@ impl<'f> Copy<'f> {
     fn add(&self, path: &Path, folder: &str) -> Result<(), Error> {
         let name = path.file_name().unwrap_or_default();
         self.files.link_or_copy(path, &self.temporary.join(folder).join(name))
+    }
+
+    /// Adds the segment and model files that a version names.
+    fn add_named(&self, layout: &Layout, state: &State) -> Result<(), Error> {
+        for path in sweep::named(layout, state) {
+            let folder = match path.starts_with(&layout.models) {
+                true => MODELS_FOLDER,
+                false => SEGMENTS_FOLDER,
+            };
+            self.add(&path, folder)?;
+        }
+        Ok(())
     }
 
     fn finish(mut self, version: u64) -> Result<Copied, Error> {

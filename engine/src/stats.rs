@@ -20,6 +20,8 @@ pub struct Stats {
     pub deleted: u64,
     /// Segments on disk.
     pub segments: u64,
+    /// Segments in which compaction, by this handle, met damage; it leaves them as they are.
+    pub damaged_segments: u64,
     /// Rows kept in the catalog until they amount to a segment.
     pub fresh_rows: u64,
     /// Bytes on disk, by kind.
@@ -56,6 +58,7 @@ impl Stats {
             rows: stats.rows,
             deleted: stats.deleted,
             segments: stats.segments,
+            damaged_segments: stats.damaged_segments,
             fresh_rows: stats.fresh_rows,
             bytes: Bytes {
                 rows: stats.bytes.rows,

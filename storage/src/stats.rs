@@ -14,6 +14,9 @@ pub struct StoreStats {
     pub deleted: u64,
     /// Segments.
     pub segments: u64,
+    /// Segments that compaction met damage in, by this handle, and leaves as they are; `verify` names all
+    /// damage.
+    pub damaged_segments: u64,
     /// Rows, alive or dead, that are in no segment yet.
     pub fresh_rows: u64,
     /// Sizes on disk.
@@ -63,6 +66,7 @@ impl Store {
             rows: collection.live,
             deleted: stored.saturating_sub(collection.live),
             segments: collection.segments as u64,
+            damaged_segments: collection.segments().filter(|segment| segment.is_damaged()).count() as u64,
             fresh_rows: collection.fresh_rows as u64,
             bytes,
         })

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-
-use crossbeam::channel::Sender;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::catalog::{Batch, Catalog, Family};
 use crate::compact::Worker;
@@ -50,8 +48,6 @@ pub(crate) struct Inner {
     gates: Mutex<HashMap<CollectionId, Arc<Gate>>>,
     groups: Mutex<HashMap<CollectionId, Arc<Group>>>,
     pub(crate) turns: Turns,
-    /// Tells the worker that there was a commit.
-    pub(crate) wake: OnceLock<Sender<()>>,
 }
 
 /// A commit's effect on collections: the new state, or `None` for a dropped one.
@@ -118,7 +114,6 @@ impl Store {
                 gates: Mutex::default(),
                 groups: Mutex::default(),
                 turns: Turns::default(),
-                wake: OnceLock::new(),
             }),
             _worker: None,
         }
@@ -378,10 +373,7 @@ impl Inner {
             return Err(error);
         }
         self.replace(state.next(counters, catalog.pin(), changes));
-        if let Some(wake) = self.wake.get() {
-            // When it is full the worker will look anyway.
-            let _ = wake.try_send(());
-        }
+        self.turns.wake_worker();
         Ok(counters.version)
     }
 

@@ -2,7 +2,9 @@
 //! compaction, which replaces them. Writers are not concerned: they only add segments.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+
+use crossbeam::channel::Sender;
 
 use crate::gate::lock;
 use crate::id::CollectionId;
@@ -22,9 +24,23 @@ enum Task {
 pub(crate) struct Turns {
     tasks: Mutex<HashMap<CollectionId, Task>>,
     ended: Condvar,
+    worker: OnceLock<Sender<()>>,
 }
 
 impl Turns {
+    /// How the worker is woken from now on.
+    pub(crate) fn set_worker(&self, wake: Sender<()>) {
+        let _ = self.worker.set(wake);
+    }
+
+    /// Tells the worker, if there is one, that there may be something to do.
+    pub(crate) fn wake_worker(&self) {
+        if let Some(wake) = self.worker.get() {
+            // When it is full the worker will look anyway.
+            let _ = wake.try_send(());
+        }
+    }
+
     /// Waits for a compaction to end; `None` when another install is running.
     pub(crate) fn install(&self, id: CollectionId) -> Option<Turn<'_>> {
         self.wait(id, Task::Install, |running| running == Task::Install)
@@ -72,8 +88,12 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        lock(&self.turns.tasks).remove(&self.id);
+        let task = lock(&self.turns.tasks).remove(&self.id);
         self.turns.ended.notify_all();
+        // It has made way for this one, and no commit may follow.
+        if matches!(task, Some(Task::Install | Task::Compaction)) {
+            self.turns.wake_worker();
+        }
     }
 }
 

@@ -53,7 +53,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Canceled`] when `progress` breaks; what was merged until then stays so.
-    /// [`Error::Corrupt`] when a segment's checksums do not match: it is left as it is.
+    /// [`Error::Corrupt`] with the first damaged file when a segment's checksums do not match: it is left
+    /// as it is, and the segments around it are merged.
     ///
     /// # Blocking
     /// Waits for an open transaction of the collection to end, and for an install.
@@ -71,23 +72,34 @@ impl Store {
             let _pass = store.gate(id).short();
             flush::flush(store, id)?;
         }
-        let runs = runs_by_hand(store, id)?;
-        let all: u64 = runs.iter().map(|(_, work)| work).sum();
-        let mut done = 0;
-        let mut step = |bytes: u64| {
-            done += bytes;
-            match progress(done.min(all), all) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Error::Canceled),
+        store.state().collection(id)?.segments().for_each(Segment::forget_damage);
+        let (mut rows_dropped, mut damage) = (0, None);
+        let mut work = Work { done: 0, all: 0, progress };
+        loop {
+            let runs = runs_by_hand(store, id)?;
+            work.all = work.done + runs.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            work.step(0)?;
+            let mut met_damage = false;
+            for (segments, _) in runs {
+                match merge(store, id, &segments, &mut |bytes| work.step(bytes)) {
+                    Ok(merged) => rows_dropped += merged.rows_dropped,
+                    Err(error) if segments.iter().any(Segment::is_damaged) => {
+                        damage.get_or_insert(error);
+                        met_damage = true;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-        };
-        step(0)?;
-        let mut rows_dropped = 0;
-        for (segments, _) in runs {
-            rows_dropped += merge(store, id, &segments, &mut step)?.rows_dropped;
+            // What is around the damage is merged in another round.
+            if !met_damage {
+                break;
+            }
         }
-        purge::purge(store, id, &mut step)?;
+        purge::purge(store, id, &mut |bytes| work.step(bytes))?;
         store.state().pin.catalog().compact(id)?;
+        if let Some(error) = damage {
+            return Err(error);
+        }
         let after = self.stats(id)?;
         Ok(Compacted {
             segments_before: before.segments,
@@ -96,6 +108,23 @@ impl Store {
             bytes_before: before.bytes.total() - before.bytes.models,
             bytes_after: after.bytes.total() - after.bytes.models,
         })
+    }
+}
+
+/// Bytes read and written, and who is told.
+struct Work<'p> {
+    done: u64,
+    all: u64,
+    progress: &'p mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+}
+
+impl Work<'_> {
+    fn step(&mut self, bytes: u64) -> Result<(), Error> {
+        self.done += bytes;
+        match (self.progress)(self.done.min(self.all), self.all) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Canceled),
+        }
     }
 }
 
@@ -121,6 +150,7 @@ fn sizes(collection: &CollectionState) -> Vec<SegmentSize> {
             bytes: segment.bytes(),
             first: part.first(),
             last: part.last(),
+            damaged: segment.is_damaged(),
         })
     };
     collection.parts.iter().filter_map(size).collect()

@@ -12,7 +12,8 @@
 //! 3. **Count.** Beyond [`SMALL_SEGMENTS`] small ones, which takes sizes that fall or alternate
 //!    unkindly, the run with the largest growth is merged even when that is less.
 //!
-//! No run is merged into more than [`TARGET_BYTES`], 2^27 rows or 2^32 ordinals. The simulations
+//! Damaged segments are left out: they stay as they are, and the runs around them are merged. No run is
+//! merged into more than [`TARGET_BYTES`], 2^27 rows or 2^32 ordinals. The simulations
 //! below state what this amounts to.
 
 use std::ops::Range;
@@ -37,6 +38,8 @@ pub(crate) struct SegmentSize {
     /// First and last ordinal.
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// It cannot be read, so it stays as it is and no run goes across it.
+    pub(crate) damaged: bool,
 }
 
 impl SegmentSize {
@@ -50,11 +53,13 @@ impl SegmentSize {
     }
 
     fn has_many_dead(&self) -> bool {
-        self.dead > 0 && self.dead.saturating_mul(DEAD_SHARE) >= self.rows
+        !self.damaged && self.dead > 0 && self.dead.saturating_mul(DEAD_SHARE) >= self.rows
     }
 
     fn is_small(&self) -> bool {
-        self.alive_bytes() < TARGET_BYTES / GROWTH && self.alive() < MAX_SEGMENT_ROWS as u64 / GROWTH
+        !self.damaged
+            && self.alive_bytes() < TARGET_BYTES / GROWTH
+            && self.alive() < MAX_SEGMENT_ROWS as u64 / GROWTH
     }
 }
 
@@ -69,8 +74,12 @@ struct Run {
 }
 
 impl Run {
-    /// The run with one more segment, when it is then within the limits. One segment always is.
+    /// The run with one more segment, when it is then within the limits. One segment always is, unless
+    /// it is damaged.
     fn with(self, next: &SegmentSize, target_bytes: u64) -> Option<Run> {
+        if next.damaged {
+            return None;
+        }
         let first = if self.segments == 0 { next.first } else { self.first };
         let run = Run {
             segments: self.segments + 1,
@@ -147,8 +156,8 @@ pub(crate) fn everything(segments: &[SegmentSize]) -> Vec<Range<usize>> {
         }
     }
     runs.retain(|run| {
-        let has_dead = || segments.get(run.clone()).unwrap_or_default().iter().any(|one| one.dead > 0);
-        run.len() > 1 || has_dead()
+        let has_dead = |one: &SegmentSize| one.dead > 0 && !one.damaged;
+        run.len() > 1 || segments.get(run.clone()).unwrap_or_default().iter().any(has_dead)
     });
     runs
 }
@@ -169,7 +178,14 @@ mod tests {
         mib.iter()
             .map(|mib| {
                 let rows = mib * 1000;
-                let size = SegmentSize { rows, dead: 0, bytes: mib * MIB, first, last: first + rows - 1 };
+                let size = SegmentSize {
+                    rows,
+                    dead: 0,
+                    bytes: mib * MIB,
+                    first,
+                    last: first + rows - 1,
+                    damaged: false,
+                };
                 first += rows;
                 size
             })
@@ -216,6 +232,7 @@ mod tests {
                     bytes: rows,
                     first: i * spread,
                     last: i * spread + rows - 1,
+                    damaged: false,
                 })
                 .collect()
         };
@@ -243,6 +260,22 @@ mod tests {
         assert_eq!(by_hand(&[]), []);
     }
 
+    #[test]
+    fn runs_end_at_damaged_segments() {
+        let mut segments = sizes(&[1; 20]);
+        segments[9].damaged = true;
+        assert_eq!(choose(&segments), Some(10..20));
+        assert_eq!(by_hand(&segments), [(0, 9), (10, 20)]);
+        // Nor are they rewritten for their dead rows.
+        segments[9].dead = segments[9].rows;
+        segments[10].damaged = true;
+        assert_eq!(choose(&segments), Some(0..9));
+        assert_eq!(by_hand(&segments), [(0, 9), (11, 20)]);
+        segments.iter_mut().for_each(|segment| segment.damaged = true);
+        assert_eq!(choose(&segments), None);
+        assert_eq!(by_hand(&segments), []);
+    }
+
     /// Writes segments of the given sizes, merging after each; returns bytes written for each byte
     /// that came in, and the largest number of segments at any time.
     fn simulate(flushes: impl Iterator<Item = u64>) -> (f64, usize) {
@@ -251,7 +284,14 @@ mod tests {
         for bytes in flushes {
             let first = segments.last().map_or(0, |last| last.last + 1);
             let rows = bytes / 32;
-            segments.push(SegmentSize { rows, dead: 0, bytes, first, last: first + rows - 1 });
+            segments.push(SegmentSize {
+                rows,
+                dead: 0,
+                bytes,
+                first,
+                last: first + rows - 1,
+                damaged: false,
+            });
             came += bytes;
             while let Some(run) = choose(&segments) {
                 let parts = &segments[run.clone()];
@@ -261,6 +301,7 @@ mod tests {
                     bytes: parts.iter().map(SegmentSize::alive_bytes).sum(),
                     first: parts[0].first,
                     last: parts[parts.len() - 1].last,
+                    damaged: false,
                 };
                 assert!(merged.rows <= MAX_SEGMENT_ROWS as u64 && merged.bytes <= TARGET_BYTES);
                 written += merged.bytes;

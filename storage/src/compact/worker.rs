@@ -1,6 +1,6 @@
 //! The thread that compacts in the background.
 //!
-//! It is woken by commits, works at a bounded pace, makes way for installs and compactions by hand,
+//! It is woken by commits and by the end of what it made way for, works at a bounded pace, makes way for installs and compactions by hand,
 //! and ends with the last handle of the store, which waits for it: at most for one step of a merge.
 
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use super::pace::Pace;
 use super::{merge, policy, purge, segments, sizes};
 use crate::error::Error;
 use crate::id::CollectionId;
+use crate::segment::Segment;
 use crate::store::Inner;
 use crate::turn::Turn;
 
@@ -41,7 +42,7 @@ impl Worker {
         let (stop, stopped) = channel::bounded(0);
         // What an earlier process left to do is done without waiting for a commit.
         let _ = wake.try_send(());
-        let _ = store.wake.set(wake);
+        store.turns.set_worker(wake);
         let inner = store.clone();
         let thread = std::thread::Builder::new()
             .name("twinbit-compact".to_owned())
@@ -136,7 +137,14 @@ impl Loop<'_> {
         };
         let mut pace = Pace::new(self.store.options.compaction.bytes_per_second);
         let mut step = |bytes| self.step(&turn, &mut pace, bytes);
-        let merged = merge(self.store, id, &run, &mut step)?;
+        let merged = match merge(self.store, id, &run, &mut step) {
+            // The policy leaves it out from now on, so that the others are merged.
+            Err(error) if run.iter().any(Segment::is_damaged) => {
+                tracing::warn!(%error, collection = %id, "a damaged segment is left out of compaction");
+                return Ok(true);
+            }
+            merged => merged?,
+        };
         tracing::debug!(collection = %id, segments = run.len(), rows_dropped = merged.rows_dropped, "merged");
         drop(run);
         purge::purge_dropped(self.store, id, &merged.dropped, merged.range, &mut step)?;

@@ -55,7 +55,8 @@ struct Outline {
 }
 
 impl Merge<'_> {
-    /// Writes the new segment; `None` when no row is alive.
+    /// Writes the new segment; `None` when no row is alive. The segments that are found damaged
+    /// [know it](Segment::is_damaged) afterwards.
     pub(crate) fn write(
         &self,
         layout: &Layout,
@@ -63,6 +64,14 @@ impl Merge<'_> {
         step: &mut Step<'_>,
     ) -> Result<Option<Segment>, Error> {
         self.check(step)?;
+        self.copy(layout, number, step).inspect_err(|error| self.note_damage(error))
+    }
+
+    fn note_damage(&self, error: &Error) {
+        self.segments.iter().for_each(|segment| segment.note_damage(error));
+    }
+
+    fn copy(&self, layout: &Layout, number: u32, step: &mut Step<'_>) -> Result<Option<Segment>, Error> {
         let Some(outline) = self.outline() else { return Ok(None) };
         if outline.rows > MAX_SEGMENT_ROWS {
             return Err(Error::Limit {
@@ -101,20 +110,36 @@ impl Merge<'_> {
         Ok(Some(Segment { rows, codes }))
     }
 
-    /// Compares everything that will be copied with its checksums.
+    /// Compares everything that will be copied with its checksums, to the end also after damage: then
+    /// one look finds all of it.
     fn check(&self, step: &mut Step<'_>) -> Result<(), Error> {
+        let mut first = Ok(());
         for segment in self.segments {
-            // These say which rows are dead.
-            segment.rows.file().check(Some(ColumnKind::OrdinalDeltas), step)?;
-            if self.runs(&segment.rows).next().is_none() {
-                continue;
-            }
-            segment.rows.file().check(None, step)?;
-            if let Some(codes) = &segment.codes {
-                codes.file().check(None, step)?;
+            match self.check_segment(segment, step) {
+                Err(error) => {
+                    segment.note_damage(&error);
+                    if !segment.is_damaged() {
+                        return Err(error);
+                    }
+                    first = first.and(Err(error));
+                }
+                Ok(()) => {}
             }
         }
-        Ok(())
+        first
+    }
+
+    fn check_segment(&self, segment: &Segment, step: &mut Step<'_>) -> Result<(), Error> {
+        // These say which rows are dead.
+        segment.rows.file().check(Some(ColumnKind::OrdinalDeltas), step)?;
+        if self.runs(&segment.rows).next().is_none() {
+            return Ok(());
+        }
+        segment.rows.file().check(None, step)?;
+        match &segment.codes {
+            Some(codes) => codes.file().check(None, step),
+            None => Ok(()),
+        }
     }
 
     fn outline(&self) -> Option<Outline> {

@@ -19,6 +19,7 @@ pub(crate) use codes::CodesFile;
 pub(crate) use merge::Merge;
 pub(crate) use rows::RowsFile;
 
+use self::reader::ColumnFile;
 use crate::buffer::RowBuffer;
 use crate::error::Error;
 use crate::id::{CollectionId, ModelId};
@@ -71,6 +72,28 @@ impl Segment {
     /// Bytes of its files.
     pub(crate) fn bytes(&self) -> u64 {
         self.rows.file().length() + self.codes.as_ref().map_or(0, |codes| codes.file().length())
+    }
+
+    fn files(&self) -> impl Iterator<Item = &ColumnFile> {
+        [Some(self.rows.file()), self.codes.as_ref().map(|codes| codes.file())].into_iter().flatten()
+    }
+
+    /// Whether a merge has met damage in one of the files since they were opened. Other merges leave
+    /// the segment out.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.files().any(ColumnFile::is_damaged)
+    }
+
+    /// Notes the damage that an error tells of, if it is of one of these files.
+    fn note_damage(&self, error: &Error) {
+        if let Error::Corrupt { path, .. } | Error::Io { path, .. } = error {
+            self.files().filter(|file| file.path() == path).for_each(|file| file.set_damaged(true));
+        }
+    }
+
+    /// Forgets damage that was met, so that the next merge looks again.
+    pub(crate) fn forget_damage(&self) {
+        self.files().for_each(|file| file.set_damaged(false));
     }
 
     /// A commit is about to name these files.

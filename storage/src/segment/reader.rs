@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::AnyBitPattern;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -27,6 +28,7 @@ pub(crate) struct ColumnFile {
     pub(crate) header: Header,
     columns: Vec<OpenColumn>,
     guard: FileGuard,
+    damaged: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl ColumnFile {
             return Err(corrupt(footer_offset, "the columns do not fill the file"));
         }
         drop(page);
-        Ok(ColumnFile { content, header, columns, guard })
+        Ok(ColumnFile { content, header, columns, guard, damaged: AtomicBool::new(false) })
     }
 
     pub(crate) fn guard(&self) -> &FileGuard {
@@ -108,6 +110,15 @@ impl ColumnFile {
 
     pub(crate) fn length(&self) -> u64 {
         self.content.length()
+    }
+
+    /// Whether a merge found that the file cannot be read as it was written.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_damaged(&self, damaged: bool) {
+        self.damaged.store(damaged, Ordering::Relaxed);
     }
 
     fn find(&self, kind: ColumnKind) -> Option<&OpenColumn> {

@@ -4,6 +4,7 @@ mod bulk;
 mod checkpoint;
 mod compaction;
 mod concurrency;
+mod damaged_segments;
 mod fuzz;
 mod indexes;
 mod install;

@@ -42,16 +42,30 @@ impl Store {
     pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<Copied, Error> {
         let store = &self.inner;
         let copy = Copy::begin(&store.layout.files, target.as_ref())?;
-        // The state keeps the files that it names, also those that later commits stop naming.
-        let state = {
-            let _no_commit = lock(&store.commit);
-            store.check_writable()?;
-            let state = store.state();
-            state.pin.catalog().checkpoint(&copy.temporary.join(CATALOG_FOLDER))?;
-            state
-        };
-        copy.add_named(&store.layout, &state)?;
-        copy.finish(state.counters.version)
+        let mut attempt = 1;
+        loop {
+            copy.start()?;
+            // The state keeps the files that it names, also those that later commits stop naming.
+            let state = {
+                let _no_commit = lock(&store.commit);
+                store.check_writable()?;
+                let state = store.state();
+                state.pin.catalog().checkpoint(&copy.temporary.join(CATALOG_FOLDER))?;
+                state
+            };
+            match copy.add_named(&store.layout, &state) {
+                Ok(()) => return copy.finish(state.counters.version),
+                // Unless their names are used again: a model that was replaced, came back and was
+                // called off takes its codes along. Then a later version is copied.
+                Err(error) if error.is_missing_file() && attempt < ATTEMPTS => {
+                    if store.state().counters.version == state.counters.version {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Makes a database at `target` from a checkpoint, or from any database that no process writes
@@ -78,6 +92,7 @@ impl Store {
         }
         let state = reader.inner.state();
         let copy = Copy::begin(&layout.files, target.as_ref())?;
+        copy.start()?;
         layout.files.create_folder(&copy.temporary.join(CATALOG_FOLDER))?;
         for name in layout.files.names(&layout.catalog)? {
             let path = layout.catalog.join(&name);
@@ -91,6 +106,9 @@ impl Store {
         copy.finish(state.counters.version)
     }
 }
+
+/// How many versions are tried before a checkpoint gives up.
+const ATTEMPTS: usize = 10;
 
 /// Marks a folder as a copy that is being made, and is locked meanwhile.
 const MARKER: &str = "COPYING";
@@ -127,12 +145,16 @@ impl<'f> Copy<'f> {
         }
         files.create_folder(&temporary)?;
         let held = lock_file(&temporary.join(MARKER), &temporary)?;
-        let copy = Copy { files, target, temporary, finished: false, _held: held };
-        copy.clear()?;
+        Ok(Copy { files, target, temporary, finished: false, _held: held })
+    }
+
+    /// Makes the folders anew, without what an earlier attempt left.
+    fn start(&self) -> Result<(), Error> {
+        self.clear()?;
         for folder in [SEGMENTS_FOLDER, MODELS_FOLDER] {
-            files.create_folder(&copy.temporary.join(folder))?;
+            self.files.create_folder(&self.temporary.join(folder))?;
         }
-        Ok(copy)
+        Ok(())
     }
 
     fn add(&self, path: &Path, folder: &str) -> Result<(), Error> {

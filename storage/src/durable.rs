@@ -58,6 +58,12 @@ fn temporary_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The name that a file is to have, from that or its temporary one.
+fn final_path(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(TEMPORARY_ENDING));
+    name.map_or_else(|| path.to_path_buf(), |name| path.with_file_name(name))
+}
+
 /// The files of one open database: the way to the disk, and which guard answers for which path.
 ///
 /// A name can come back while an older file of that name is still in use: a model that is installed
@@ -268,9 +274,21 @@ impl Files {
         FileGuard { path, doomed: AtomicBool::new(doomed), number, files: self.clone() }
     }
 
-    /// Whether a guard answers for the path.
-    pub(crate) fn is_guarded(&self, path: &Path) -> bool {
-        gate::lock(&self.owners).contains_key(path)
+    /// Whether a file is there for which no guard answers. That of a file's final name answers for the
+    /// temporary one, too.
+    pub(crate) fn is_left(&self, path: &Path) -> bool {
+        let owners = gate::lock(&self.owners);
+        !owners.contains_key(&final_path(path)) && self.file_system.length(path).is_ok()
+    }
+
+    /// Removes a file unless a guard answers for it; whether it did. A guard that is made meanwhile, and
+    /// so what is written under it, comes after the removal.
+    pub(crate) fn remove_left(&self, path: &Path) -> Result<bool, Error> {
+        let owners = gate::lock(&self.owners);
+        match owners.contains_key(&final_path(path)) {
+            true => Ok(false),
+            false => self.remove(path).map(|()| true),
+        }
     }
 }
 
@@ -418,10 +436,28 @@ mod tests {
         let new = files.unnamed(path.clone());
         files.write_new(&path, |out| out.write_all(b"new")).unwrap();
         drop(old);
-        assert!(files.is_guarded(&path));
+        assert!(!files.is_left(&path));
         assert_eq!(files.read(&path).unwrap(), b"new");
         drop(new);
         assert!(files.names(folder.path()).unwrap().is_empty());
-        assert!(!files.is_guarded(&path));
+        assert!(gate::lock(&files.owners).is_empty());
+    }
+
+    /// Between listing what is left and removing it, somebody may begin to write under such a name.
+    #[test]
+    fn what_is_left_is_removed_unless_it_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::default());
+        let path = folder.path().join("a");
+        for left in [path.clone(), temporary_path(&path)] {
+            std::fs::write(&left, b"left").unwrap();
+            assert!(files.is_left(&left));
+            let guard = files.unnamed(path.clone());
+            assert!(!files.is_left(&left) && !files.remove_left(&left).unwrap());
+            guard.keep();
+            drop(guard);
+            assert!(left.is_file() && files.remove_left(&left).unwrap());
+            assert!(!left.exists() && !files.is_left(&left));
+        }
     }
 }

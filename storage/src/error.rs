@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use twinbit_kernels::Modality;
 
+use crate::id::ModelId;
 use crate::schema::FieldType;
 
 /// A boxed error of another layer.
@@ -240,6 +241,14 @@ pub enum Error {
     /// A progress callback asked to stop; nothing was changed.
     #[error("canceled; nothing was changed")]
     Canceled,
+    /// A model of that id is there already, with other bytes.
+    #[error(
+        "model {model} is in the database already, with other bytes; give the changed model an id of its own"
+    )]
+    ModelDiffers {
+        /// The id.
+        model: ModelId,
+    },
     /// Another install on the collection is running.
     #[error("a model is being installed in collection \"{collection}\"; wait until it is done")]
     InstallBusy {
@@ -261,6 +270,11 @@ impl Error {
     /// Whether the same call may succeed later without any change by the caller.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::WriterBusy { .. } | Error::Locked { .. } | Error::InstallBusy { .. })
+    }
+
+    /// Whether a file was not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     pub(crate) fn io(path: &Path, operation: &'static str) -> impl FnOnce(io::Error) -> Error {

@@ -1,25 +1,22 @@
 //! Installing a model: codes for every row, then one atomic switch.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use twinbit_kernels::{CodesBuf, Modality};
 
 use crate::catalog::Family;
-use crate::durable::{FileGuard, Files};
 use crate::error::{BoxedError, Error};
 use crate::flush;
-use crate::format::hash;
 use crate::id::{CollectionId, ModelId};
 use crate::install_note;
 use crate::keys;
 use crate::meta::ModelEntry;
+use crate::model_file::ModelFile;
 use crate::part::{Part, PartData, Source};
 use crate::segment::Segment;
-use crate::state::{CollectionState, State, segment_entry};
+use crate::state::segment_entry;
 use crate::store::{Inner, Store, forget_model};
 use crate::view::CollectionView;
 
@@ -33,7 +30,8 @@ type Encode<'f> = dyn FnMut(&Part) -> Result<[CodesBuf; 2], BoxedError> + 'f;
 type Progress<'f> = dyn FnMut(u64, u64) -> ControlFlow<()> + 'f;
 
 impl Store {
-    /// Installs a model: writes its file, encodes every row, and switches in one commit.
+    /// Installs a model: writes its file, encodes every row, and switches in one commit. Collections
+    /// with the same model share its file.
     ///
     /// `encode` gets each part and returns the codes of all its rows, image first, with zero codes
     /// where a row lacks the modality. Reading and writing go on under the old model meanwhile;
@@ -42,6 +40,10 @@ impl Store {
     ///
     /// After a crash the next install of the same model goes on with the segments that were encoded;
     /// that of another model discards them.
+    ///
+    /// # Errors
+    /// [`Error::InstallBusy`]; [`Error::ModelDiffers`] when another collection, a view, or another
+    /// install uses a model of this id with other bytes; [`Error::NotEncodable`].
     pub fn install_model(
         &self,
         id: CollectionId,
@@ -61,15 +63,21 @@ impl Store {
         if info.config.external_codes {
             return refused("its codes come from the application");
         }
-        if info.model == Some(model) {
-            return store.discard_install(id);
-        }
         if model == ModelId::EXTERNAL {
             return Err(Error::Id("the all-zero model id stands for external codes"));
         }
+        if let Some(file) = state.model_file(model) {
+            if file.entry() != ModelEntry::of(bytes) {
+                return Err(Error::ModelDiffers { model });
+            }
+            // Its damage is told here, rather than taken for other bytes.
+            file.read()?;
+        }
+        if info.model == Some(model) {
+            return store.discard_install(id);
+        }
         drop(state);
-        let file = ModelEntry { length: bytes.len() as u64, hash: hash(bytes) };
-        let result = run(store, id, model, (bytes, file), encode, progress);
+        let result = run(store, id, model, bytes, encode, progress);
         if result.is_err()
             && let Err(error) = store.discard_install(id)
         {
@@ -80,20 +88,16 @@ impl Store {
 
     /// The bytes of a model that a collection uses.
     pub fn model_bytes(&self, model: ModelId) -> Result<Vec<u8>, Error> {
-        let layout = &self.inner.layout;
-        read_model(&self.inner.state(), &layout.files, model, &layout.model(model))
+        let state = self.inner.state();
+        let file = state.model_file(model);
+        file.ok_or_else(|| Error::NotFound { what: "model", name: model.to_string() })?.read()
     }
 }
 
 impl CollectionView {
     /// The bytes of the model that the collection used at this version, `None` before there was one.
     pub fn model_bytes(&self) -> Result<Option<Vec<u8>>, Error> {
-        // The guard keeps the file for as long as the view is there.
-        let CollectionState { info, model_file, .. } = self.collection.as_ref();
-        match (info.model, model_file) {
-            (Some(model), Some(file)) => read_model(&self.state, file.files(), model, file.path()).map(Some),
-            _ => Ok(None),
-        }
+        self.collection.model_file.as_ref().map(|file| file.read()).transpose()
     }
 }
 
@@ -101,15 +105,15 @@ fn run(
     store: &Inner,
     id: CollectionId,
     model: ModelId,
-    (bytes, entry): (&[u8], ModelEntry),
+    bytes: &[u8],
     encode: &mut Encode<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let mut job = Job { store, id, model, done: HashMap::new(), done_rows: 0 };
-    for segment in store.begin_install(id, model, entry)? {
+    for segment in store.begin_install(id, model, ModelEntry::of(bytes))? {
         job.add(segment);
     }
-    let file = job.write_model(bytes)?;
+    let file = Arc::new(ModelFile::write(&store.layout, model, bytes)?);
     for _ in 0..PASSES {
         if job.encode_segments(encode, progress)? == 0 {
             break;
@@ -118,21 +122,7 @@ fn run(
     let _pass = store.gate(id).short();
     flush::flush(store, id)?;
     job.encode_segments(encode, progress)?;
-    job.switch(file, entry)
-}
-
-fn read_model(state: &State, files: &Files, model: ModelId, path: &Path) -> Result<Vec<u8>, Error> {
-    let key = keys::model(model);
-    let Some(value) = state.pin.get(Family::Meta, &key)? else {
-        return Err(Error::NotFound { what: "model", name: model.to_string() });
-    };
-    let entry = ModelEntry::decode(&value)
-        .ok_or_else(|| state.pin.corrupt(Family::Meta, &key, "the model's entry is unreadable"))?;
-    let bytes = files.read(path)?;
-    if bytes.len() as u64 != entry.length || hash(&bytes) != entry.hash {
-        return Err(Error::corrupt(path, 0, "the model's length or checksum does not match"));
-    }
-    Ok(bytes)
+    job.switch(file)
 }
 
 /// An install in progress. New files go with it, unless the switch keeps them.
@@ -148,14 +138,6 @@ impl Job<'_> {
     fn add(&mut self, segment: Segment) {
         self.done_rows += u64::from(segment.rows.rows());
         self.done.insert(segment.rows.number(), segment);
-    }
-
-    /// The model's file, shared with the other collections that use it.
-    fn write_model(&self, bytes: &[u8]) -> Result<Arc<FileGuard>, Error> {
-        let layout = &self.store.layout;
-        layout.files.shared_or_new(layout.model(self.model), |path| {
-            layout.files.write_new(path, |out| out.write_all(bytes)).map(|_| ())
-        })
     }
 
     /// Encodes the segments that are not done yet; returns how many there were.
@@ -208,7 +190,7 @@ impl Job<'_> {
 
     /// Names the new files instead of the old ones. Synced even where commits are not: the old
     /// files are removed right after, and a catalog that still named them would be damaged.
-    fn switch(self, file: Arc<FileGuard>, entry: ModelEntry) -> Result<(), Error> {
+    fn switch(self, file: Arc<ModelFile>) -> Result<(), Error> {
         let (id, model) = (self.id, self.model);
         let mut former = None;
         self.store.commit(true, |state, batch, _| {
@@ -233,7 +215,7 @@ impl Job<'_> {
             }
             install_note::forget(batch, id);
             forget_model(batch, state, id, collection.info.model);
-            batch.put(Family::Meta, keys::model(model), entry.encode());
+            batch.put(Family::Meta, keys::model(model), file.entry().encode());
             batch.put(Family::Meta, keys::state(id), next.counters().encode());
             file.keep();
             former = Some(collection.clone());

@@ -57,8 +57,8 @@ pub(crate) fn forget(batch: &mut Batch<'_>, id: CollectionId) {
 
 /// Removes files that no note names any more. What cannot be removed goes at the next open.
 pub(crate) fn remove_files(layout: &Layout, files: &[EncodedFile]) {
-    for file in files.iter().filter(|file| !layout.files.is_guarded(&file.path)) {
-        if let Err(error) = layout.files.remove(&file.path) {
+    for file in files {
+        if let Err(error) = layout.files.remove_left(&file.path) {
             tracing::warn!(%error, "left for the sweep at the next open");
         }
     }

@@ -94,6 +94,7 @@ mod layout;
 mod lock;
 mod meta;
 mod mmap;
+mod model_file;
 mod options;
 mod order;
 mod part;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::Cursor;
+use crate::format::hash;
 use crate::id::ModelId;
 use crate::schema::CollectionConfig;
 
@@ -119,6 +120,11 @@ pub(crate) struct ModelEntry {
 }
 
 impl ModelEntry {
+    /// What the catalog says of a file with these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        ModelEntry { length: bytes.len() as u64, hash: hash(bytes) }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = self.length.to_le_bytes().to_vec();
         out.extend(self.hash.to_le_bytes());

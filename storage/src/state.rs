@@ -15,6 +15,7 @@ use crate::id::{CollectionId, ModelId};
 use crate::keys;
 use crate::layout::Layout;
 use crate::meta::{CollectionCounters, Counters, Definition, ModelEntry, SegmentEntry};
+use crate::model_file::ModelFile;
 use crate::part::{Part, PartData, Source};
 use crate::schema::CollectionInfo;
 use crate::segment::{CodesFile, RowsFile, Segment};
@@ -87,6 +88,12 @@ impl State {
         self.collections().find(|collection| collection.info.name == name)
     }
 
+    /// The file of a model that a collection uses.
+    pub(crate) fn model_file(&self, model: ModelId) -> Option<&Arc<ModelFile>> {
+        let mut users = self.collections().filter(|collection| collection.info.model == Some(model));
+        users.find_map(|collection| collection.model_file.as_ref())
+    }
+
     /// The parts of a collection, bound to this version's catalog.
     pub(crate) fn parts(&self, id: CollectionId) -> Arc<[Arc<Part>]> {
         let Some(slot) = self.collections.get(&id) else {
@@ -123,7 +130,7 @@ pub(crate) struct CollectionState {
     pub(crate) segments: usize,
     pub(crate) fresh_rows: usize,
     pub(crate) fresh_bytes: usize,
-    pub(crate) model_file: Option<Arc<FileGuard>>,
+    pub(crate) model_file: Option<Arc<ModelFile>>,
 }
 
 impl CollectionState {
@@ -146,7 +153,7 @@ impl CollectionState {
         pin: &Pin,
         id: CollectionId,
         definition: Definition,
-        models: &mut HashMap<ModelId, Arc<FileGuard>>,
+        models: &mut HashMap<ModelId, Arc<ModelFile>>,
     ) -> Result<Self, Error> {
         let key = keys::state(id);
         let counters = pin
@@ -164,7 +171,7 @@ impl CollectionState {
         if let Some(model) = counters.model {
             let file = match models.get(&model) {
                 Some(file) => file.clone(),
-                None => open_model(layout, pin, model)?,
+                None => Arc::new(open_model(layout, pin, model)?),
             };
             models.insert(model, file.clone());
             state.model_file = Some(file);
@@ -303,19 +310,13 @@ impl CollectionState {
     }
 }
 
-/// Checks that a model's file has its length; its content is checked when it is read.
-fn open_model(layout: &Layout, pin: &Pin, model: ModelId) -> Result<Arc<FileGuard>, Error> {
-    let (key, path) = (keys::model(model), layout.model(model));
+fn open_model(layout: &Layout, pin: &Pin, model: ModelId) -> Result<ModelFile, Error> {
+    let key = keys::model(model);
     let entry = pin
         .get(Family::Meta, &key)?
         .and_then(|bytes| ModelEntry::decode(&bytes))
         .ok_or_else(|| pin.corrupt(Family::Meta, &key, "the model's entry is missing or unreadable"))?;
-    let length = layout.files.length(&path)?;
-    if length != entry.length {
-        let what = format!("it has {length} bytes where the catalog states {}", entry.length);
-        return Err(Error::corrupt(&path, length.min(entry.length), what));
-    }
-    Ok(layout.files.named_shared(path))
+    ModelFile::open(layout, model, entry)
 }
 
 fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) -> Result<Segment, Error> {

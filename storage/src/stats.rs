@@ -56,9 +56,7 @@ impl Store {
             bytes.rows += segment.rows.file().length();
             bytes.codes += segment.codes.as_ref().map_or(0, |codes| codes.file().length());
         }
-        if let Some(model) = collection.info.model {
-            bytes.models = layout.files.length(&layout.model(model))?;
-        }
+        bytes.models = collection.model_file.as_ref().map_or(0, |file| file.entry().length);
         bytes.index = state.pin.catalog().family_bytes(Family::Index)?;
         bytes.catalog = layout.files.folder_bytes(&layout.catalog)?.saturating_sub(bytes.index);
         let stored: u64 = collection.parts.iter().map(|part| u64::from(part.rows())).sum();

@@ -438,12 +438,8 @@ fn may_have_moved_on(error: &Error) -> bool {
         Error::Catalog { .. } => true,
         // RocksDB calls a catalog damaged whose table is not there any more.
         Error::Corrupt { path, .. } => !path.exists(),
-        other => is_missing(other),
+        other => other.is_missing_file(),
     }
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn missing_is_damage(layout: &Layout, error: Error) -> Error {

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::format::TEMPORARY_ENDING;
 use crate::install_note;
 use crate::layout::{Layout, is_our_name};
 use crate::state::State;
@@ -34,9 +33,8 @@ pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Er
     for folder in [&layout.segments, &layout.models] {
         for name in layout.files.names(folder)? {
             let path = folder.join(&name);
-            let final_path = folder.join(name.strip_suffix(TEMPORARY_ENDING).unwrap_or(&name));
-            let is_used = named.contains(&path) || layout.files.is_guarded(&final_path);
-            if is_our_name(&name) && !is_used {
+            // Asked after the name was listed: it may be gone with its guard.
+            if is_our_name(&name) && !named.contains(&path) && layout.files.is_left(&path) {
                 unnamed.push(path);
             }
         }
@@ -44,13 +42,15 @@ pub(crate) fn unnamed(layout: &Layout, state: &State) -> Result<Vec<PathBuf>, Er
     Ok(unnamed)
 }
 
-/// Removes them; returns how many. What this process is writing has a guard, and no other one writes.
+/// Removes them; returns how many. What this process is writing, or begins to write meanwhile, has a
+/// guard, and no other one writes.
 pub(crate) fn remove_unnamed(layout: &Layout, state: &State) -> Result<u64, Error> {
     let mut removed = 0;
     for path in unnamed(layout, state)? {
-        tracing::info!(path = %path.display(), "removing a file that no commit names");
-        layout.files.remove(&path)?;
-        removed += 1;
+        if layout.files.remove_left(&path)? {
+            tracing::info!(path = %path.display(), "removed a file that no commit names");
+            removed += 1;
+        }
     }
     Ok(removed)
 }

@@ -212,11 +212,12 @@ impl ColumnFile {
 
     fn note(&self, result: Result<(), Error>, problems: &mut Vec<Problem>) {
         let path: PathBuf = self.path().to_path_buf();
-        match result {
-            Ok(()) => {}
-            Err(Error::Corrupt { offset, what, .. }) => problems.push(Problem { path, offset, what }),
-            Err(other) => problems.push(Problem { path, offset: 0, what: other.to_string() }),
-        }
+        let (offset, what) = match result {
+            Ok(()) => return,
+            Err(Error::Corrupt { offset, what, .. }) => (offset, what),
+            Err(other) => (0, other.to_string()),
+        };
+        problems.push(Problem { path, offset, what, repairable: false });
     }
 
     fn verify_header(&self) -> Result<(), Error> {

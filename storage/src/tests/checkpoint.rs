@@ -2,6 +2,11 @@
 
 use std::fs;
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::hooks::Hooks;
+use super::install::{A, B, check, encode, install};
 use super::*;
 use crate::Error;
 
@@ -140,4 +145,36 @@ fn what_is_damaged_in_use_or_no_database_is_not_restored() {
     assert!(matches!(refused, Err(Error::Corrupt { path: named, .. }) if named == path));
     assert!(!target.exists() && !folder.path().join("target.tmp").exists());
     assert_sound(&store);
+}
+
+/// The codes that the copied version names are written again under their name, and go with an install
+/// that is called off.
+#[test]
+fn a_checkpoint_starts_again_when_a_name_that_it_needs_was_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let hooks = Arc::new(Hooks::default());
+    let options = StoreOptions { file_system: hooks.clone(), ..options() };
+    let store = Store::open(folder.path().join("db"), options).unwrap();
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    install(&store, id, A).unwrap();
+    let other = store.clone();
+    *hooks.before_link.lock().unwrap() = Some(Box::new(move || {
+        install(&other, id, B).unwrap();
+        let canceled = other.install_model(id, A, &A.0, &mut encode(A), &mut |done, _| match done {
+            0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        });
+        assert!(matches!(canceled, Err(Error::Canceled)));
+    }));
+    let copied = store.checkpoint(folder.path().join("copy")).unwrap();
+    assert_eq!(copied.version, store.view().version());
+    let copy = open(&folder.path().join("copy"));
+    check(&copy, id, B);
+    assert_sound(&copy);
+    // A file that is not there at all is told at once.
+    let path = view(&store, id).collection.segments().next().unwrap().rows.file().path().to_path_buf();
+    fs::remove_file(&path).unwrap();
+    assert!(store.checkpoint(folder.path().join("second")).unwrap_err().is_missing_file());
+    assert!(!folder.path().join("second.tmp").exists());
 }

@@ -279,3 +279,57 @@ fn a_damaged_model_file_is_found() {
     assert!(matches!(store.model_bytes(A), Err(Error::Corrupt { .. })));
     assert_eq!(store.verify().unwrap().problems.len(), 1);
 }
+
+#[test]
+fn a_model_id_stands_for_the_same_bytes_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let [a, b] = ["a", "b"].map(|name| store.create_collection(name, config(IdKind::Auto)).unwrap());
+    put_texts(&store, a, 50);
+    install(&store, a, A).unwrap();
+    let is_refused = |id, model, bytes: &[u8]| {
+        let refused = store.install_model(id, model, bytes, &mut encode(model), &mut go_on);
+        matches!(refused, Err(Error::ModelDiffers { model: named }) if named == model)
+    };
+    // Of the same length, too.
+    for bytes in [&b"other"[..], &[0xab; 16]] {
+        assert!(is_refused(a, A, bytes) && is_refused(b, A, bytes));
+    }
+    // Also while the model is only being installed elsewhere.
+    let mut refused = false;
+    let mut encoder = encode(B);
+    let mut encode_b = |part: &Part| {
+        refused = is_refused(b, B, b"other");
+        encoder(part)
+    };
+    let old = store.view();
+    store.install_model(a, B, &B.0, &mut encode_b, &mut go_on).unwrap();
+    assert!(refused);
+    // And while a view still reads it.
+    assert!(is_refused(b, A, b"other"));
+    assert_eq!(old.collection(a).unwrap().model_bytes().unwrap().as_deref(), Some(&A.0[..]));
+    drop(old);
+    check(&store, a, B);
+    store.install_model(b, A, b"other", &mut encode(A), &mut go_on).unwrap();
+    assert_eq!(store.model_bytes(A).unwrap(), b"other");
+    assert_sound(&store);
+}
+
+/// The writer removes the file; the reader has it open.
+#[test]
+fn a_reader_goes_on_with_the_model_that_the_writer_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    install(&store, id, A).unwrap();
+    let reader = Store::open_read_only(folder.path(), options()).unwrap();
+    install(&store, id, B).unwrap();
+    assert!(!files(folder.path()).iter().any(|name| name.contains(&A.to_string())));
+    assert_sound(&reader);
+    check(&reader, id, A);
+    assert_eq!(view(&reader, id).model_bytes().unwrap().as_deref(), Some(&A.0[..]));
+    assert_eq!(reader.stats(id).unwrap().bytes.models, 16);
+    reader.refresh().unwrap();
+    check(&reader, id, B);
+}

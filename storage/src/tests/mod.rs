@@ -6,6 +6,7 @@ mod compaction;
 mod concurrency;
 mod damaged_segments;
 mod fuzz;
+mod hooks;
 mod indexes;
 mod install;
 mod maintenance;

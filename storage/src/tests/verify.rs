@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::hooks::Hooks;
 use super::*;
 use crate::catalog::{Batch, Family};
 use crate::{Comparison, Error, ModelId, Predicate, keys};
@@ -276,4 +277,20 @@ fn wrong_counts_are_found() {
     let problems = open(folder.path()).verify().unwrap().problems;
     assert_eq!(problems.len(), 1);
     assert!(problems[0].what.contains("56 records are counted, 55 are there"));
+    assert!(!problems[0].repairable);
+}
+
+/// The last view lets go of replaced files while their folder is listed.
+#[test]
+fn files_that_go_meanwhile_are_not_reported_as_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let hooks = std::sync::Arc::new(Hooks::default());
+    let store = Store::open(folder.path(), StoreOptions { file_system: hooks.clone(), ..options() }).unwrap();
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    (0..2).for_each(|_| put_texts(&store, id, 50));
+    let old = store.view();
+    store.compact(id, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    *hooks.after_names.lock().unwrap() = Some(Box::new(move || drop(old)));
+    assert_sound(&store);
+    assert_eq!(fs::read_dir(folder.path().join("segments")).unwrap().count(), 1);
 }

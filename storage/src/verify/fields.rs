@@ -57,11 +57,8 @@ pub(super) fn verify(view: &CollectionView, report: &mut VerifyReport) -> Result
             continue;
         }
         if !statistics_cover(view, field, &measured.sketch)? {
-            let what = format!(
-                "the statistics of field {} do not hold for its values; repair rebuilds them",
-                field.0
-            );
-            report.add(view.state.pin.catalog().path(), what);
+            let what = format!("the statistics of field {} do not hold for its values", field.0);
+            report.add_repairable(view.state.pin.catalog().path(), what);
         }
         if config.is_indexed(field) {
             let expected = expected.entry(field).or_default();
@@ -203,14 +200,14 @@ fn list_differences(view: &CollectionView, field: FieldId, report: &mut VerifyRe
     differences(view, field, &mut |difference| {
         let what = match difference {
             Difference::Missing { ordinal, .. } => {
-                format!("the index of field {} lacks ordinal {ordinal}; repair adds it", field.0)
+                format!("the index of field {} lacks ordinal {ordinal}", field.0)
             }
             Difference::Wrong { key } => {
                 let key: String = key.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
-                format!("the index of field {} has an entry too many, key {key}; repair removes it", field.0)
+                format!("the index of field {} has an entry too many, key {key}", field.0)
             }
         };
-        report.add(&catalog, what);
+        report.add_repairable(&catalog, what);
         listed += 1;
         Ok(match listed < MANY {
             true => ControlFlow::Continue(()),

@@ -34,6 +34,9 @@ pub struct Problem {
     pub offset: u64,
     /// What is wrong.
     pub what: String,
+    /// Whether [`Store::repair`] puts it right. Everything else is data that exists once, which only a
+    /// backup brings back.
+    pub repairable: bool,
 }
 
 /// The outcome of a full check.
@@ -51,7 +54,11 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     fn add(&mut self, path: &Path, what: String) {
-        self.problems.push(Problem { path: path.to_path_buf(), offset: 0, what });
+        self.problems.push(Problem { path: path.to_path_buf(), offset: 0, what, repairable: false });
+    }
+
+    fn add_repairable(&mut self, path: &Path, what: String) {
+        self.problems.push(Problem { path: path.to_path_buf(), offset: 0, what, repairable: true });
     }
 
     /// Turns damage into a problem; other errors end the check.
@@ -59,7 +66,7 @@ impl VerifyReport {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::Corrupt { path, offset, what }) => {
-                self.problems.push(Problem { path, offset, what });
+                self.problems.push(Problem { path, offset, what, repairable: false });
                 Ok(None)
             }
             Err(other) => Err(other),
@@ -100,7 +107,7 @@ impl Store {
 
     fn verify_contents(&self, view: &View) -> Result<VerifyReport, Error> {
         let mut report = VerifyReport::default();
-        let models = self.verify_models(view, &mut report);
+        let models = verify_models(view, &mut report);
         report.note(models)?;
         let entries = entries::verify(view, &mut report);
         report.note(entries)?;
@@ -114,37 +121,36 @@ impl Store {
         }
         if !self.is_read_only() {
             for path in sweep::unnamed(&self.inner.layout, &view.state)? {
-                report.add(&path, "no commit names this file; repair or the next open removes it".to_owned());
+                report.add_repairable(&path, "no commit names this file".to_owned());
             }
         }
         Ok(report)
     }
+}
 
-    fn verify_models(&self, view: &View, report: &mut VerifyReport) -> Result<(), Error> {
-        let pin = &view.state.pin;
-        let mut models = Vec::new();
-        pin.scan_prefix(Family::Meta, &keys::models(), &mut |key, _| {
-            models.push(keys::model_of(key).ok_or_else(|| pin.corrupt(Family::Meta, key, "no such key"))?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let used: Vec<_> = view.collections().into_iter().filter_map(|info| info.model).collect();
-        for model in &used {
-            if !models.contains(model) {
-                report.add(pin.catalog().path(), format!("the entry of model {model} is missing"));
-            }
+fn verify_models(view: &View, report: &mut VerifyReport) -> Result<(), Error> {
+    let pin = &view.state.pin;
+    let mut models = Vec::new();
+    pin.scan_prefix(Family::Meta, &keys::models(), &mut |key, _| {
+        models.push(keys::model_of(key).ok_or_else(|| pin.corrupt(Family::Meta, key, "no such key"))?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let used: Vec<_> = view.collections().into_iter().filter_map(|info| info.model).collect();
+    for model in &used {
+        if !models.contains(model) {
+            report.add(pin.catalog().path(), format!("the entry of model {model} is missing"));
         }
-        for model in models {
-            if !used.contains(&model) {
-                report.add(pin.catalog().path(), format!("no collection uses model {model}"));
-            }
-            report.files += 1;
-            match self.model_bytes(model) {
-                // Replaced since the view was pinned.
-                Err(Error::NotFound { .. }) => {}
-                Err(Error::Io { path, source, .. }) => report.add(&path, source.to_string()),
-                other => report.bytes += report.note(other)?.map_or(0, |bytes| bytes.len() as u64),
-            }
-        }
-        Ok(())
     }
+    for model in models {
+        let Some(file) = view.state.model_file(model) else {
+            report.add(pin.catalog().path(), format!("no collection uses model {model}"));
+            continue;
+        };
+        report.files += 1;
+        match file.read() {
+            Err(Error::Io { path, source, .. }) => report.add(&path, source.to_string()),
+            other => report.bytes += report.note(other)?.map_or(0, |bytes| bytes.len() as u64),
+        }
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use twinbit::Problem;
 
 use crate::failure::{Failure, Result};
 use crate::output::{bytes, count};
@@ -36,7 +37,12 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let problems: Vec<_> = report
         .problems
         .iter()
-        .map(|problem| json!({ "path": problem.path, "offset": problem.offset, "what": problem.what }))
+        .map(|problem| {
+            json!({
+                "path": problem.path, "offset": problem.offset, "what": problem.what,
+                "repairable": problem.repairable,
+            })
+        })
         .collect();
     if session.output.is_json() {
         let mut object = json!({
@@ -55,19 +61,22 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     }
     if let Some(repaired) = &repaired {
         session.output.line(format!(
-            "repaired: {} index entries added, {} removed, statistics of {} fields rebuilt, {} files removed",
+            "repaired: {} index entries added, {} removed, statistics of {} fields rebuilt, {} files removed; {} \
+             fields left as they are, because their values are damaged",
             count(repaired.index_entries_added),
             count(repaired.index_entries_removed),
             count(repaired.statistics_rebuilt),
             count(repaired.files_removed),
+            count(repaired.fields_left),
         ))?;
     }
     for problem in &report.problems {
         session.output.line(format!(
-            "{} at byte {}: {}",
+            "{} at byte {}: {}; {}",
             problem.path.display(),
             problem.offset,
-            problem.what
+            problem.what,
+            if problem.repairable { "verify --repair puts it right" } else { "restore it from a backup" },
         ))?;
     }
     let checked =
@@ -75,11 +84,21 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     match report.problems.as_slice() {
         [] => session.output.say(format!("{checked}: everything is as it was written")),
         [first, ..] => Err(Failure::new(format!(
-            "{checked}: {} place{} damaged, the first in {} at byte {}; restore from a backup",
+            "{checked}: {} place{} damaged, the first in {} at byte {}; {}",
             report.problems.len(),
             if report.problems.len() == 1 { " is" } else { "s are" },
             first.path.display(),
-            first.offset
+            first.offset,
+            advice(&report.problems)
         ))),
+    }
+}
+
+/// What to do about all of them together.
+fn advice(problems: &[Problem]) -> &'static str {
+    match problems.iter().filter(|problem| problem.repairable).count() {
+        0 => "restore from a backup",
+        some if some == problems.len() => "verify --repair puts it right",
+        _ => "restore from a backup: verify --repair puts only some of it right",
     }
 }

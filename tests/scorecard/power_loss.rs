@@ -1,9 +1,9 @@
-//! Row 3: power failures. The model of the disk is in `tests/support/disk.rs`.
+//! Row 3: power failures. The model of the disk is in `tests/support/disk`.
 
 use std::ops::Range;
 
 use twinbit_storage::Durability;
-use twinbit_tests::{CrashModel, Recorded, Row, has_strace, scratch, size};
+use twinbit_tests::{CrashModel, Recorded, Row, first_seed, has_strace, scratch, size};
 
 use crate::recording::{References, acknowledged, record};
 
@@ -58,7 +58,8 @@ fn synced_commits_survive_power_failures() {
         return row.skipped("no strace");
     }
     let seeds = size("POWER_LOSSES", 1000, 100_000) * 3 / 4;
-    let outcome = fail_often(Durability::Immediate, 0..seeds);
+    let first = first_seed();
+    let outcome = fail_often(Durability::Immediate, first..first + seeds);
     assert_eq!(outcome.lossy, 0);
     let figures = format!("0 acknowledged commits lost, 0 phantom, verify clean ({} syncs)", outcome.syncs);
     row.passed(&format!("{seeds} failures"), &figures);
@@ -72,7 +73,8 @@ fn commits_that_did_not_wait_are_lost_from_the_end_only() {
         return row.skipped("no strace");
     }
     let seeds = size("POWER_LOSSES", 1000, 100_000) / 4;
-    let outcome = fail_often(Durability::Eventual, 0..seeds);
+    let first = first_seed();
+    let outcome = fail_often(Durability::Eventual, first..first + seeds);
     assert!(outcome.lossy > 0);
     let figures = format!("always a prefix of the commits; {} lost the last ones, as allowed", outcome.lossy);
     row.passed(&format!("{seeds} failures"), &figures);
@@ -86,7 +88,7 @@ fn the_power_may_fail_again_during_recovery() {
     }
     let (recoveries, seeds) = (size("RECOVERIES", 2, 40), size("RECOVERY_LOSSES", 50, 250));
     for recovery in 0..recoveries {
-        let mut model = CrashModel::new(recovery + 1000);
+        let mut model = CrashModel::new(first_seed() + recovery + 1000);
         let mut first = record(Durability::Immediate, None);
         let step = first.len() / 4 + model.below(first.len() * 3 / 4);
         first.advance(step);

@@ -18,7 +18,7 @@ pub use faulty::{FaultyFileSystem, ForgetfulFileSystem};
 pub use files::{npy, npy_f32, picture, shard};
 pub use fixtures::{Fixture, fixtures};
 pub use mutate::{Random, fuzz};
-pub use row::{Row, Scratch, fuzz_time, is_long, is_thorough, scratch, seconds, size};
+pub use row::{Row, Scratch, first_seed, fuzz_time, is_long, is_thorough, scratch, seconds, size};
 pub use strace::{Call, has_strace, read_calls, strace};
 pub use workload::{
     ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, Contents, FAILED, READY, SPARE_CALLS, Workload,

@@ -33,6 +33,12 @@ pub fn size(name: &str, short: u64, long: u64) -> u64 {
     }
 }
 
+/// The first seed of a row that goes through many: `TWINBIT_SCORECARD_FIRST_SEED`, or 0. So a long run can
+/// be made in pieces.
+pub fn first_seed() -> u64 {
+    size("FIRST_SEED", 0, 0)
+}
+
 /// A duration in seconds, sized like [`size`].
 pub fn seconds(name: &str, short: u64, long: u64) -> Duration {
     Duration::from_secs(size(name, short, long))

@@ -19,6 +19,7 @@ mod statistics;
 mod transactions;
 mod verify;
 mod versions;
+mod worker;
 
 use std::path::Path;
 

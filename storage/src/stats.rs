@@ -27,6 +27,8 @@ pub struct StoredBytes {
     pub rows: u64,
     /// The collection's codes files.
     pub codes: u64,
+    /// The collection's files of search indexes.
+    pub search_index: u64,
     /// The catalog's table files with secondary indexes, of all collections together.
     pub index: u64,
     /// The rest of the catalog's folder, its log included, of all collections together.
@@ -38,7 +40,7 @@ pub struct StoredBytes {
 impl StoredBytes {
     /// The sum.
     pub fn total(&self) -> u64 {
-        self.rows + self.codes + self.index + self.catalog + self.models
+        self.rows + self.codes + self.search_index + self.index + self.catalog + self.models
     }
 }
 
@@ -52,6 +54,7 @@ impl Store {
         for segment in collection.segments() {
             bytes.rows += segment.rows.file().length();
             bytes.codes += segment.codes.as_ref().map_or(0, |codes| codes.file().length());
+            bytes.search_index += segment.index.as_ref().map_or(0, |index| index.length());
         }
         if let Some(model) = collection.info.model {
             bytes.models = layout.files.length(&layout.model(model))?;

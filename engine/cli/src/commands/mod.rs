@@ -15,6 +15,7 @@ pub mod field;
 pub mod get;
 pub mod ingest;
 pub mod list;
+pub mod model;
 pub mod rename;
 pub mod restore;
 pub mod search;
@@ -47,6 +48,7 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Drop(arguments) => drop::run(&arguments, session),
         Command::Rename(arguments) => rename::run(&arguments, session),
         Command::Field(action) => field::run(&action, session),
+        Command::Model(action) => model::run(&action, session),
         Command::Stats(arguments) => stats::run(&arguments, session),
         Command::Compact(arguments) => compact::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),

@@ -14,7 +14,9 @@ use twinbit_kernels::CodesBuf;
 use twinbit_storage::{CollectionView, FieldId, NewRecord, TextInput};
 
 use crate::database::{Database, image_encoder};
+use crate::entry::Entry;
 use crate::field::OF;
+use crate::rerank;
 use crate::{
     Error, IdKind, ImageKind, Input, Modality, Model, Place, Record, RecordId, Result, Schema, TextKind,
     Value,
@@ -339,6 +341,40 @@ impl Encoder {
             }
         }
         Ok(codes)
+    }
+
+    /// The outputs of the network for queries, each of unit norm, before they become bits.
+    pub(crate) fn query_outputs(
+        &self,
+        modality: Modality,
+        inputs: &[Input],
+        first: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        let outputs = |(position, input): (usize, &Input)| match input {
+            Input::Code(_) => Err(rerank::refused("the query is a code, of which no outputs are known")),
+            _ => self.outputs(modality, input, || Place::Query(first + position)),
+        };
+        inputs.par_iter().enumerate().map(outputs).collect()
+    }
+
+    /// The outputs of the network for a stored record; `None` where its input was not kept.
+    pub(crate) fn entry_outputs(&self, modality: Modality, entry: &Entry) -> Result<Option<Vec<f32>>> {
+        let input = rerank::kept_input(entry, modality);
+        let place = || Place::Record(entry.id().clone());
+        // What is kept of a picture are its features.
+        let outputs = input.map(|input| match (&input, &self.model) {
+            (Input::Features(values), Some(model)) => Ok(model.outputs(modality, values)?),
+            _ => self.outputs(modality, &input, place),
+        });
+        outputs.transpose()
+    }
+
+    fn outputs(&self, modality: Modality, input: &Input, place: impl Fn() -> Place) -> Result<Vec<f32>> {
+        let Some(model) = &self.model else { return Err(self.cannot_encode()) };
+        let kept = self.kept(modality, input, place)?;
+        let mut values = vec![0.0; model.spec().width(modality)];
+        write_row(&kept, model.text_featurizer(), &mut values)?;
+        Ok(model.outputs(modality, &values)?)
     }
 
     /// Why nothing can be encoded.

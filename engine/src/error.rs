@@ -363,6 +363,12 @@ pub enum Error {
         /// The collection.
         collection: String,
     },
+    /// The hits of a query cannot be ordered anew.
+    #[error("the hits cannot be re-ranked: {reason}; leave re-ranking out")]
+    Rerank {
+        /// Why not.
+        reason: &'static str,
+    },
     /// `run` was called on a batch.
     #[error("the query holds {count} inputs; use `run_many` for a batch")]
     QueryCount {

@@ -67,6 +67,7 @@
 mod arrays;
 mod bounds;
 mod code_rows;
+mod code_statistics;
 mod collection;
 mod database;
 mod database_snapshot;
@@ -86,6 +87,7 @@ mod pairs;
 mod plan;
 mod query;
 mod record;
+mod rerank;
 mod rows;
 mod schema;
 mod snapshot;
@@ -100,6 +102,7 @@ pub use arrays::{
     Array, ArrayError, ArrayPairs, CheckedPart, ElementType, LabelMatrix, PublishedData, Split, SplitPairs,
 };
 pub use code_rows::CodeRows;
+pub use code_statistics::CodeStatistics;
 pub use collection::Collection;
 pub use database::Database;
 pub use database_snapshot::DatabaseSnapshot;
@@ -118,8 +121,8 @@ pub use record::{Input, Record};
 pub use schema::{ImageKind, Schema, TextKind};
 pub use snapshot::Snapshot;
 pub use source::{
-    ArraySource, CodeBlock, CodeSource, Content, FolderSource, Item, PairsSource, Position, Source,
-    SourceError, WebDatasetSource,
+    ArraySource, ClipRetrievalSource, CocoSource, CodeBlock, CodeSource, Columns, Content, FolderSource,
+    Item, PairsSource, ParquetSource, Position, Source, SourceError, WebDatasetSource, expand_pattern,
 };
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;

@@ -12,6 +12,7 @@ use crate::bounds::Bounds;
 use crate::entry::Hit;
 use crate::indexer::index_of;
 use crate::plan::{Explanation, PartPlan, PartSearch, Plan};
+use crate::rerank::Reranker;
 use crate::snapshot::Snapshot;
 use crate::{Error, Filter, Input, Method, Mismatch, Modality, ModelId, RecordId, Result};
 
@@ -91,6 +92,7 @@ pub struct Query {
     filter: Option<Filter>,
     limit: Option<usize>,
     radius: Option<u32>,
+    rerank: Option<usize>,
     deadline: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
     encoded_by: Option<ModelId>,
@@ -125,6 +127,7 @@ impl Query {
             filter: None,
             limit: None,
             radius: None,
+            rerank: None,
             deadline: None,
             cancel: None,
             encoded_by: None,
@@ -153,6 +156,18 @@ impl Query {
     /// Only hits whose distance is at most `radius`.
     pub fn within(mut self, radius: u32) -> Self {
         self.radius = Some(radius);
+        self
+    }
+
+    /// Orders the nearest `count` records anew by the outputs of the networks before they become bits:
+    /// by the cosine between those for the query and those for a record's kept input, or, where inputs
+    /// are not kept, the bits of its code as +1 and -1. Off unless asked for.
+    ///
+    /// The scan finds `count` records, even where fewer are asked for, and those asked for are the best
+    /// after ordering; their distances are as they were. It costs reading and computing `count` inputs for
+    /// each query. Queries must be inputs or records with kept inputs, not codes.
+    pub fn rerank(mut self, count: usize) -> Self {
+        self.rerank = Some(count);
         self
     }
 
@@ -247,11 +262,16 @@ impl Query {
             let codes = self.codes(first)?;
             plan.encode_time += encoding.elapsed();
             let searching = Instant::now();
-            let bounds = Bounds::new(codes.rows(), self.radius, limit);
-            let found =
+            let wanted = limit.map(|limit| limit.max(self.rerank.unwrap_or(0)));
+            let bounds = Bounds::new(codes.rows(), self.radius, wanted);
+            let mut found =
                 self.search(&mut plan, &codes, &bounds, &stop).map_err(|error| self.stopped(error))?;
+            if let Some(count) = self.rerank {
+                self.look_again(first, &mut found, count)?;
+            }
             plan.search_time += searching.elapsed();
-            for candidates in found {
+            for mut candidates in found {
+                candidates.truncate(limit.unwrap_or(usize::MAX));
                 hits.push(self.name(candidates)?);
             }
         }
@@ -294,6 +314,27 @@ impl Query {
                 Ok(codes)
             }
         }
+    }
+
+    /// Orders the candidates of the queries from `first` on anew.
+    fn look_again(&self, first: usize, found: &mut [Vec<Candidate>], count: usize) -> Result<()> {
+        let encoder = self.snapshot.encoder()?;
+        let reranker = match &self.question {
+            Question::Inputs(inputs) => {
+                let inputs = inputs.get(first..first + found.len()).unwrap_or_default();
+                Reranker::of_inputs(encoder, self.modality, inputs, first)?
+            }
+            Question::Record(id) => {
+                let entry = self.snapshot.entry(self.snapshot.ordinal(id)?)?;
+                Reranker::of_record(encoder, self.modality, entry.as_ref())?
+            }
+        };
+        for (query, candidates) in found.iter_mut().enumerate() {
+            reranker.order(query, candidates, count, |candidate: Candidate| {
+                Ok((candidate.modality, self.snapshot.entry(candidate.ordinal)?))
+            })?;
+        }
+        Ok(())
     }
 
     /// The best candidates of each query, from all parts.

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use twinbit::{
     Array, ArraySource, CodeBits, CodeSource, Collection, Database, Durability, Filter, FolderSource, IdKind,
-    ImageEncoding, Modality, OnError, PairsSource, Picture, Schema, TextEncoding, WebDatasetSource,
+    ImageEncoding, Modality, OnError, PairsSource, ParquetSource, Picture, Schema, TextEncoding,
+    WebDatasetSource,
 };
 use twinbit_hashing::HashModel;
-use twinbit_tests::{Row, Scratch, fuzz, fuzz_time, npy, npy_f32, picture, scratch, shard};
+use twinbit_tests::{
+    ColumnOf, Row, Scratch, fuzz, fuzz_time, npy, npy_f32, parquet_file, picture, scratch, shard,
+};
 
 /// Fuzzes one kind of input.
 fn row(what: &'static str, name: &str, inputs: &[Vec<u8>], target: &mut dyn FnMut(&[u8]) -> bool) {
@@ -190,6 +193,29 @@ fn sources_of_any_content_are_ingested_or_refused() {
     row("fuzzing: WebDataset shards", "webdataset", &[shard(&members)], &mut |bytes| {
         place.ingest(WebDatasetSource::new([place.write("0.tar", bytes)]))
     });
+    row(
+        "fuzzing: CSV tables",
+        "csv",
+        &[b"id,text,year\na,\"one, two\",2001\nb,drei,\n".to_vec()],
+        &mut |bytes| place.ingest(PairsSource::new(place.write("pairs.csv", bytes))),
+    );
+    let told = std::panic::take_hook();
+    // Panics of the decoder are caught; those of ours end the test all the same.
+    std::panic::set_hook(Box::new(|_| {}));
+    let columns = [
+        ColumnOf::texts(&["a", "b"]),
+        ColumnOf::texts(&["one", "two"]),
+        ColumnOf::Numbers(vec![Some(1), None]),
+    ];
+    let schema = "message m { optional binary id (UTF8); optional binary text (UTF8); optional int64 year; }";
+    let mut parquet = vec![parquet_file(schema, &columns, 1)];
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/parquet");
+    parquet
+        .extend(["img2dataset.parquet", "lists.parquet"].map(|name| fs::read(written.join(name)).unwrap()));
+    row("fuzzing: Parquet files", "parquet", &parquet, &mut |bytes| {
+        place.ingest(ParquetSource::new([place.write("pairs.parquet", bytes)]))
+    });
+    std::panic::set_hook(told);
     let mut turn = 0;
     row("fuzzing: folders", "folder", &[red.clone(), b"a caption\nanother".to_vec()], &mut |bytes| {
         turn += 1;

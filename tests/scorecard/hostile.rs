@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::Command;
 
-use twinbit_tests::{Row, npy, scratch, shard};
+use twinbit_tests::{ColumnOf, Row, npy, parquet_file, scratch, shard};
 
 /// Address space of the reading process, in KiB: the program, its threads' stacks and RocksDB take a
 /// part of it.
@@ -78,7 +78,14 @@ fn inputs() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("names.tar", shard_with_name("../../escaped.txt", b"a caption"), true),
         ("absolute.tar", shard_with_name("/tmp/twinbit-escaped.txt", b"a caption"), true),
         ("huge-member.tar", tar_of_huge_member, false),
+        ("row-groups.parquet", parquet_of(b"\x49\xfc\xff\xff\xff\x7f\x00\x00"), false),
+        ("schema.parquet", parquet_of(b"\x29\xfc\xff\xff\xff\x7f\x00\x00"), false),
+        ("deep-metadata.parquet", parquet_of(&[0x1c; 1 << 20]), false),
+        ("footer.parquet", [&b"PAR1"[..], &u32::MAX.to_le_bytes(), b"PAR1"].concat(), false),
+        ("page.parquet", parquet_of_large_page(), false),
         ("deep.jsonl", deep("[", 2_000_000), false),
+        ("row.csv", [&b"id,text\n1,\""[..], &vec![b'x'; 300 << 20]].concat(), false),
+        ("cells.csv", [&b"id,text\n"[..], &vec![b','; 300 << 20]].concat(), false),
         ("deep-objects.jsonl", deep("{\"id\":", 500_000), false),
         ("long-line.jsonl", vec![b' '; 300 << 20], false),
         ("long-id.jsonl", format!("{{\"id\": \"{}\", \"text\": \"x\"}}\n", "i".repeat(5 << 20)).into_bytes(), false),
@@ -87,6 +94,24 @@ fn inputs() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("deep-not.filter", deep("not ", 16_000), false),
         ("list.filter", format!("a in ({}1)", "1,".repeat(1 << 20)).into_bytes(), false),
     ]
+}
+
+/// A Parquet file with these bytes as its metadata.
+fn parquet_of(metadata: &[u8]) -> Vec<u8> {
+    [b"PAR1", metadata, &(metadata.len() as u32).to_le_bytes(), b"PAR1"].concat()
+}
+
+/// A sound Parquet file but for the size of its first page, which claims two thousand million bytes.
+fn parquet_of_large_page() -> Vec<u8> {
+    let columns = [ColumnOf::texts(&["a"]), ColumnOf::texts(&["a caption"])];
+    let schema = "message m { optional binary id (UTF8); optional binary text (UTF8); }";
+    let mut file = parquet_file(schema, &columns, 1);
+    // Behind the kind of the page: its unpacked and its packed size, as zigzag numbers of one byte.
+    let rest = file.split_off(4);
+    let sizes = [0x15, 0x00, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f];
+    file.extend(sizes);
+    file.extend(&rest[6..]);
+    file
 }
 
 /// A tar file with a member of a name that tools refuse to write.

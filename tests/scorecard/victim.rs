@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use twinbit::{
     Array, ArraySource, CodeBits, Database, DecodeLimits, Filter, IdKind, ImageEncoding, PairsSource,
-    Picture, Schema, TextEncoding, WebDatasetSource,
+    ParquetSource, Picture, Schema, TextEncoding, WebDatasetSource,
 };
 use twinbit_hashing::HashModel;
 use twinbit_storage::{CollectionId, Durability, Error, ReadMode, Store, StoreOptions};
@@ -216,6 +216,7 @@ fn ingest(folder: &Path, path: &Path) -> Result<(), Box<dyn std::error::Error>> 
     let collection = database.create_collection("things", schema)?;
     let report = match ending {
         Some("npy") => collection.ingest(ArraySource::new().image(Array::open(path)?)).run()?,
+        Some("parquet") => collection.ingest(ParquetSource::new([path])).run()?,
         Some("tar") => collection.ingest(WebDatasetSource::new([path])).run()?,
         _ => collection.ingest(PairsSource::new(path)).run()?,
     };

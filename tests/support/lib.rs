@@ -10,6 +10,7 @@ mod fixtures;
 mod mutate;
 mod row;
 mod strace;
+mod table;
 mod workload;
 
 pub use data::data_set;
@@ -20,6 +21,7 @@ pub use fixtures::{Fixture, fixtures};
 pub use mutate::{Random, fuzz};
 pub use row::{Row, Scratch, first_seed, fuzz_time, is_long, is_thorough, scratch, seconds, size};
 pub use strace::{Call, has_strace, read_calls, strace};
+pub use table::{ColumnOf, parquet_file};
 pub use workload::{
     ACKNOWLEDGED, BROKEN, COMMITS, COMPLETE, Contents, FAILED, READY, SPARE_CALLS, Workload,
     last_acknowledged, tell,

@@ -5,7 +5,7 @@ use twinbit::Device;
 
 use crate::commands::{
     checkpoint, collections, compact, completions, create, data, delete, doctor, drop, eval, experiment,
-    field, get, index, ingest, list, rename, restore, search, set, stats, train, verify,
+    field, get, index, ingest, list, model, rename, restore, search, set, stats, train, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
@@ -89,6 +89,9 @@ pub enum Command {
     /// Change the declared fields
     #[command(subcommand)]
     Field(field::Action),
+    /// Show a model, write it to a file, or install one from a file
+    #[command(subcommand)]
+    Model(model::Action),
     /// Print sizes and counts
     Stats(stats::Arguments),
     /// Merge segments and give the space of removed records back

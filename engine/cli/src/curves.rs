@@ -1,8 +1,8 @@
-//! What is drawn: the course of training, and precision over recall.
+//! What is drawn: the course of training, precision over recall, and what codes are like.
 
 use std::path::Path;
 
-use twinbit::{DirectionScores, EpochReport, Evaluation};
+use twinbit::{CodeStatistics, DirectionScores, EpochReport, Evaluation};
 
 use crate::failure::{Failure, Result};
 use crate::figure::{Line, Panel, svg};
@@ -68,6 +68,40 @@ pub fn write_precision_recall(path: &Path, evaluation: &Evaluation, bits: usize)
         &[
             panel("Image to text", &evaluation.image_to_text),
             panel("Text to image", &evaluation.text_to_image),
+        ],
+    )
+}
+
+/// Draws how often each bit is set, from the rarest to the most frequent, and the distances between codes.
+pub fn write_codes(path: &Path, image: Option<&CodeStatistics>, text: Option<&CodeStatistics>) -> Result {
+    let sides: Vec<(&str, &CodeStatistics)> = [("image", image), ("text", text)]
+        .into_iter()
+        .filter_map(|(name, codes)| Some((name, codes?)))
+        .collect();
+    if sides.is_empty() {
+        return Err(Failure::new("--plot: there are no codes to draw yet; train a model first"));
+    }
+    let panel = |title: &str, x, y, points: &dyn Fn(&CodeStatistics) -> Vec<(f64, f64)>| {
+        let line = |(name, codes): &(&str, &CodeStatistics)| Line {
+            name: (*name).to_owned(),
+            points: points(codes),
+        };
+        Panel { title: title.to_owned(), x, y, lines: sides.iter().map(line).collect() }
+    };
+    let balance = |codes: &CodeStatistics| {
+        let mut shares = codes.ones.clone();
+        shares.sort_by(f64::total_cmp);
+        shares.into_iter().enumerate().map(|(bit, share)| (bit as f64, share)).collect()
+    };
+    let distances = |codes: &CodeStatistics| {
+        let pairs = codes.distances.iter().sum::<u64>().max(1) as f64;
+        codes.distances.iter().enumerate().map(|(at, count)| (at as f64, *count as f64 / pairs)).collect()
+    };
+    write(
+        path,
+        &[
+            panel("Balance of the bits", "bits, rarest first", "share of codes", &balance),
+            panel("Distances of two codes", "bits that differ", "share of pairs", &distances),
         ],
     )
 }

@@ -56,6 +56,7 @@ pub struct Ingest<'a> {
     on_error: OnError,
     upsert: bool,
     from_start: bool,
+    commit_rows: usize,
     skipped_file: Option<PathBuf>,
     append_skipped: bool,
     observer: Option<&'a mut dyn IngestObserver>,
@@ -89,6 +90,7 @@ impl Collection {
             on_error: OnError::default(),
             upsert: false,
             from_start: false,
+            commit_rows: ROWS_A_COMMIT,
             skipped_file: None,
             append_skipped: false,
             observer: None,
@@ -118,6 +120,14 @@ impl<'a> Ingest<'a> {
     /// Whether to read from the start, whatever is remembered of this source (default: no).
     pub fn from_start(mut self, from_start: bool) -> Self {
         self.from_start = from_start;
+        self
+    }
+
+    /// A commit is made at least every so many records (default 250,000; also after 64 MiB and after 10
+    /// seconds); a run that is killed is continued behind its last one. Where ids are automatic there is
+    /// one commit at the end.
+    pub fn commit_rows(mut self, rows: usize) -> Self {
+        self.commit_rows = rows.clamp(1, ROWS_A_COMMIT);
         self
     }
 
@@ -171,6 +181,7 @@ impl<'a> Ingest<'a> {
             total: self.source.items(first),
             existing: if self.upsert { Existing::Replace } else { Existing::Refuse },
             on_error: self.on_error,
+            commit_rows: self.commit_rows,
             observer: self.observer.take(),
             skipped_file: self.skipped_file.take().map(|path| SkippedFile::new(path, append)),
             collection: &self.collection,
@@ -197,6 +208,7 @@ impl<'a> Ingest<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     items: u64,
+    bytes: u64,
     records: u64,
     skipped: u64,
 }
@@ -210,6 +222,7 @@ struct Run<'r, 'a> {
     total: Option<u64>,
     existing: Existing,
     on_error: OnError,
+    commit_rows: usize,
     observer: Option<&'a mut dyn IngestObserver>,
     skipped_file: Option<SkippedFile>,
     counts: Counts,
@@ -238,7 +251,7 @@ impl Run<'_, '_> {
                     return Ok(IngestOutcome::Complete);
                 }
             };
-            let full = writer.pending_rows() >= ROWS_A_COMMIT
+            let full = writer.pending_rows() >= self.commit_rows
                 || writer.pending_bytes() >= BYTES_A_COMMIT
                 || committed.elapsed() >= TIME_A_COMMIT;
             if full && !one_commit && next.is_some() {
@@ -269,6 +282,7 @@ impl Run<'_, '_> {
     fn report(&mut self) -> ControlFlow<()> {
         let progress = IngestProgress {
             items: self.counts.items,
+            bytes: self.counts.bytes,
             total: self.total,
             records: self.counts.records,
             skipped: self.counts.skipped,
@@ -290,6 +304,7 @@ impl Run<'_, '_> {
         }
         writer.extend_codes(rows)?;
         self.counts.items += block.rows();
+        self.counts.bytes += block.bytes();
         self.counts.records += block.rows();
         Ok(())
     }
@@ -298,6 +313,7 @@ impl Run<'_, '_> {
     /// because their ids are known only then.
     fn write_items(&mut self, writer: &mut Writer, items: Vec<Item>) -> Result<()> {
         self.counts.items += items.len() as u64;
+        self.counts.bytes += items.iter().map(|item| item.bytes() as u64).sum::<u64>();
         let (mut names, mut records, mut captions) = (Vec::new(), Vec::new(), Vec::new());
         for item in items {
             let content = item.content.and_then(|content| {

@@ -14,6 +14,8 @@ use crate::source::Position;
 pub struct IngestProgress {
     /// Items read in this run.
     pub items: u64,
+    /// Bytes of pictures, texts, features and codes in these items.
+    pub bytes: u64,
     /// Items to be read in this run, when that is known.
     pub total: Option<u64>,
     /// Records written, further captions included.

@@ -108,6 +108,38 @@ pub enum SourceError {
         /// The declared fields.
         known: Vec<String>,
     },
+    /// A table has not the column that was asked for.
+    #[error("{name}: there is no column {column:?}; it has {}. Say which column is which", listed(.header))]
+    ColumnMissing {
+        /// The file.
+        name: String,
+        /// The column.
+        column: String,
+        /// The columns there are.
+        header: Vec<String>,
+    },
+    /// Two columns of one name.
+    #[error("{name} has two columns {column:?}; rename one of them")]
+    RepeatedColumn {
+        /// The file.
+        name: String,
+        /// The column.
+        column: String,
+    },
+    /// A row that is shorter or longer than the header.
+    #[error("the row has {cells} cells, and the header {columns}")]
+    Cells {
+        /// Cells of the row.
+        cells: usize,
+        /// Cells of the header.
+        columns: usize,
+    },
+    /// A folder without the list of its pictures.
+    #[error("{} holds no metadata.jsonl, metadata.csv or metadata.parquet", path.display())]
+    NoMetadata {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder without pictures and texts.
     #[error("{} holds no .jpg, .jpeg, .png, .webp or .txt files", path.display())]
     EmptyFolder {
@@ -133,6 +165,36 @@ pub enum SourceError {
     Name {
         /// The file.
         path: PathBuf,
+    },
+    /// A list in the format of COCO that is damaged.
+    #[error("{} is no list of captions as COCO has them: {source}", path.display())]
+    Coco {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A pattern that stands for no files.
+    #[error("\"{pattern}\" names no files: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A Parquet file without pairs.
+    #[error("{} has no column of images or texts under a usual name; say which column is which", path.display())]
+    NoPairs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A Parquet file that is damaged, or that goes beyond what is read.
+    #[error("{} cannot be read as Parquet: {what}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
     },
     /// An archive that is damaged.
     #[error("{} is damaged at byte {offset}: {source}", path.display())]

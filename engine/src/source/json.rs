@@ -1,10 +1,10 @@
-//! Columns of JSON objects as ids, texts and values of fields.
+//! What stands in JSON objects as cells and values of fields.
 
 use serde_json::{Map, Value as Json};
 
 use super::error::SourceError;
-use super::record_id;
-use crate::{IdKind, RecordId, Schema, Value};
+use super::table::Cell;
+use crate::{Schema, Value};
 
 /// The object in `text`.
 pub(super) fn object(text: &[u8], name: impl Fn() -> String) -> Result<Map<String, Json>, SourceError> {
@@ -30,32 +30,19 @@ pub(super) fn scalar(column: &str, value: Json) -> Result<Option<Value>, SourceE
     }))
 }
 
-/// The id in a column: text or a whole number, in the collection's own type.
-pub(super) fn id(ids: IdKind, column: &str, value: &Json) -> Result<RecordId, SourceError> {
+/// What stands under a column.
+pub(super) fn cell(value: Json) -> Cell {
     match value {
-        Json::String(text) => record_id(ids, text),
-        Json::Number(number) if !number.is_f64() => record_id(ids, &number.to_string()),
-        _ => Err(SourceError::Column { column: column.to_owned(), wanted: "text or a whole number" }),
-    }
-}
-
-/// The texts in a column: one, or a list of captions. Blank ones are left out.
-pub(super) fn texts(column: &str, value: Json) -> Result<Vec<String>, SourceError> {
-    let wrong = || SourceError::Column { column: column.to_owned(), wanted: "text or a list of texts" };
-    let values = match value {
-        Json::Null => Vec::new(),
-        Json::Array(values) => values,
-        value => vec![value],
-    };
-    let mut texts = Vec::with_capacity(values.len());
-    for value in values {
-        match value {
-            Json::String(text) if text.trim().is_empty() => {}
-            Json::String(text) => texts.push(text),
-            _ => return Err(wrong()),
+        Json::Null => Cell::Null,
+        Json::Array(values) => {
+            let texts = values.into_iter().map(|value| match value {
+                Json::String(text) => Some(text),
+                _ => None,
+            });
+            texts.collect::<Option<_>>().map_or(Cell::Other, Cell::Texts)
         }
+        value => scalar("", value).ok().flatten().map_or(Cell::Other, Cell::Value),
     }
-    Ok(texts)
 }
 
 /// Refuses a column that is no declared field.

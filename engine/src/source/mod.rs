@@ -6,28 +6,39 @@
 //! end the source.
 
 mod arrays;
+mod clip_retrieval;
+mod coco;
 mod codes;
+mod delimited;
 mod error;
 mod files;
 mod folder;
 mod json;
 mod lines;
 mod pairs;
+mod parquet;
+mod pattern;
 mod position;
 mod rows;
+mod table;
 mod webdataset;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 pub use arrays::ArraySource;
+pub use clip_retrieval::ClipRetrievalSource;
+pub use coco::CocoSource;
 pub use codes::CodeSource;
 pub use error::SourceError;
 pub(crate) use files::read_picture;
 pub use folder::FolderSource;
 pub use pairs::PairsSource;
+pub use parquet::ParquetSource;
+pub use pattern::expand_pattern;
 pub use position::Position;
 pub(crate) use position::Progress;
+pub use table::Columns;
 pub use webdataset::WebDatasetSource;
 
 use crate::{CodesBuf, Error, IdKind, ImageKind, Modality, Record, RecordId, Schema, TextKind};
@@ -103,6 +114,11 @@ pub struct CodeBlock {
 impl CodeBlock {
     pub(crate) fn rows(&self) -> u64 {
         self.codes.iter().flatten().map(|codes| codes.rows() as u64).next().unwrap_or(0)
+    }
+
+    /// Bytes of input that the block holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.codes.iter().flatten().map(|codes| (codes.rows() * codes.bits().bytes()) as u64).sum()
     }
 }
 

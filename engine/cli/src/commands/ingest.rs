@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use twinbit::{
-    Array, ArraySource, CodeSource, Collection, FolderSource, Ingest, IngestObserver, IngestOutcome,
-    IngestProgress, IngestReport, Modality, OnError, PairsSource, WebDatasetSource,
+    Array, ArraySource, ClipRetrievalSource, CocoSource, CodeSource, Collection, Columns, FolderSource,
+    Ingest, IngestObserver, IngestOutcome, IngestProgress, IngestReport, Modality, OnError, PairsSource,
+    ParquetSource, WebDatasetSource, expand_pattern,
 };
 
 use crate::failure::{Failure, Result};
@@ -20,10 +21,18 @@ use crate::session::Session;
 #[command(after_help = "Examples:
   A folder of pictures with same-named .txt files, each line a caption:
     twinbit ingest photos.db my-photos
-  A list with the columns id, image, text and fields:
+  A list with the columns id, image, text and fields, as JSON Lines, CSV or TSV:
     twinbit ingest photos.db pairs.jsonl
+  A table whose columns are called otherwise:
+    twinbit ingest photos.db captions.csv --column image=file --column text=caption
   WebDataset shards:
-    twinbit ingest photos.db images-00.tar images-01.tar
+    twinbit ingest photos.db 'images-{00..12}.tar'
+  Parquet files of img2dataset, LAION or Hugging Face:
+    twinbit ingest photos.db 'data/*.parquet'
+  COCO captions:
+    twinbit ingest photos.db annotations/captions_val2017.json --images val2017
+  What clip-retrieval wrote:
+    twinbit ingest features.db embeddings-folder
   Features in arrays:
     twinbit ingest features.db --image image.npy --text tags.npz:tags --ids ids.txt --fields meta.jsonl
   Ready-made codes:
@@ -32,9 +41,19 @@ pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
     db: PathBuf,
-    /// Folders, .jsonl lists or .tar shards
+    /// Folders, lists (.jsonl, .csv, .tsv), WebDataset shards (.tar), Parquet files or COCO captions
+    /// (.json); {00..12}, {a,b} and * stand for many
     #[arg(value_name = "SOURCE", required_unless_present_any = ["image", "text", "codes"])]
     sources: Vec<PathBuf>,
+    /// What a column of a list or table is: id, image, text or of
+    #[arg(long, value_name = "id|image|text|of=COLUMN", value_parser = named_column)]
+    column: Vec<(Role, String)>,
+    /// Leaves columns of lists out that are no declared fields, instead of ending with an error
+    #[arg(long)]
+    ignore_unknown: bool,
+    /// The folder in which the pictures of COCO captions lie
+    #[arg(long, value_name = "FOLDER")]
+    images: Option<PathBuf>,
     /// Image features: rows of float16, float32 or uint8
     #[arg(long, value_name = "X.npy", conflicts_with_all = ["sources", "codes"])]
     image: Option<PathBuf>,
@@ -56,6 +75,10 @@ pub struct Arguments {
     /// Records that are read and encoded at once
     #[arg(long, value_name = "N", default_value_t = 256)]
     batch: usize,
+    /// Makes what was taken in durable at least every so many records, for runs that may be cut short;
+    /// where ids are automatic, a run is one piece
+    #[arg(long, value_name = "N", default_value_t = 250_000)]
+    commit_every: usize,
     /// What to do with a record that cannot be taken in; skipped ones are listed in a file
     #[arg(long, value_enum, default_value_t = WhenWrong::Stop)]
     on_error: WhenWrong,
@@ -74,10 +97,27 @@ pub struct Arguments {
 enum Format {
     /// Pictures with same-named texts
     Folder,
-    /// One JSON object a line
+    /// One JSON object a line, or a table when the name ends in .csv or .tsv
     Pairs,
     /// WebDataset shards
     Webdataset,
+    /// Parquet files
+    Parquet,
+    /// A folder of pictures with a metadata.jsonl, .csv or .parquet, as Hugging Face has it
+    ImageFolder,
+    /// Captions in COCO's JSON
+    Coco,
+    /// A folder that clip-retrieval wrote
+    ClipRetrieval,
+}
+
+/// A column that is no field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Id,
+    Image,
+    Text,
+    Of,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,7 +140,11 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     for ((name, run), watch) in runs.into_iter().zip(&mut watches) {
         let bar = session.progress.counter("ingesting");
         watch.bar = bar.clone();
-        let run = run.batch(arguments.batch).upsert(arguments.upsert).from_start(arguments.from_start);
+        let run = run
+            .batch(arguments.batch)
+            .upsert(arguments.upsert)
+            .from_start(arguments.from_start)
+            .commit_rows(arguments.commit_every);
         let run = match arguments.on_error {
             WhenWrong::Stop => run.on_error(OnError::Stop),
             WhenWrong::Skip => {
@@ -157,23 +201,90 @@ fn runs<'a>(arguments: &Arguments, collection: &Collection) -> Result<Vec<(Strin
         }
         return Ok(vec![("arrays".to_owned(), collection.ingest(source))]);
     }
+    let columns = columns(&arguments.column);
     let mut runs = Vec::new();
-    let mut shards = Vec::new();
-    for path in &arguments.sources {
+    // Shards and Parquet files are one source, whatever their number.
+    let (mut shards, mut tables) = (Vec::new(), Vec::new());
+    for path in expanded(&arguments.sources)? {
         let name = path.display().to_string();
-        match kind(path, arguments.format)? {
-            Format::Folder => {
-                let folder = FolderSource::open(path).map_err(twinbit::Error::from)?;
-                runs.push((name, collection.ingest(folder)));
+        let run = match kind(&path, arguments.format)? {
+            Format::Folder => collection.ingest(FolderSource::open(&path).map_err(twinbit::Error::from)?),
+            Format::Pairs => {
+                let list = PairsSource::new(&path).columns(columns.clone());
+                collection.ingest(list.ignore_unknown(arguments.ignore_unknown))
             }
-            Format::Pairs => runs.push((name, collection.ingest(PairsSource::new(path)))),
-            Format::Webdataset => shards.push(path.clone()),
-        }
+            Format::ImageFolder if path.join(METADATA_TABLE).is_file() => {
+                let table = ParquetSource::new([path.join(METADATA_TABLE)]);
+                collection.ingest(table.columns(columns.clone()))
+            }
+            Format::ImageFolder => {
+                let list = PairsSource::image_folder(&path).map_err(twinbit::Error::from)?;
+                collection.ingest(list.columns(columns.clone()))
+            }
+            Format::Coco => {
+                let folder = arguments.images.clone().unwrap_or_else(|| CocoSource::usual_folder(&path));
+                collection.ingest(CocoSource::open(&path, folder).map_err(twinbit::Error::from)?)
+            }
+            Format::ClipRetrieval => collection.ingest(ClipRetrievalSource::open(&path)?),
+            Format::Webdataset => {
+                shards.push(path);
+                continue;
+            }
+            Format::Parquet => {
+                tables.push(path);
+                continue;
+            }
+        };
+        runs.push((name, run));
     }
     if !shards.is_empty() {
         runs.push(("shards".to_owned(), collection.ingest(WebDatasetSource::new(shards))));
     }
+    if !tables.is_empty() {
+        let tables = ParquetSource::new(tables).columns(columns);
+        runs.push(("parquet".to_owned(), collection.ingest(tables)));
+    }
     Ok(runs)
+}
+
+/// The list of an image folder that is a table.
+const METADATA_TABLE: &str = "metadata.parquet";
+
+/// The files and folders that the sources name, patterns expanded.
+fn expanded(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::with_capacity(sources.len());
+    for source in sources {
+        match source.to_str() {
+            Some(pattern) if pattern.contains(['{', '*', '?', '[']) => {
+                paths.extend(expand_pattern(pattern).map_err(twinbit::Error::from)?);
+            }
+            _ => paths.push(source.clone()),
+        }
+    }
+    Ok(paths)
+}
+
+fn columns(named: &[(Role, String)]) -> Columns {
+    named.iter().fold(Columns::new(), |columns, (role, name)| match role {
+        Role::Id => columns.id(name),
+        Role::Image => columns.image(name),
+        Role::Text => columns.text(name),
+        Role::Of => columns.of(name),
+    })
+}
+
+/// `text=caption` in its parts.
+fn named_column(text: &str) -> std::result::Result<(Role, String), String> {
+    let parts = text.split_once('=').filter(|(_, column)| !column.is_empty());
+    let (role, column) = parts.ok_or("columns are named as in text=caption")?;
+    let role = match role {
+        "id" => Role::Id,
+        "image" => Role::Image,
+        "text" => Role::Text,
+        "of" => Role::Of,
+        other => return Err(format!("{other:?} is none of id, image, text and of")),
+    };
+    Ok((role, column.to_owned()))
 }
 
 /// `image=codes.npy` in its parts.
@@ -190,20 +301,31 @@ fn kind(path: &Path, format: Option<Format>) -> Result<Format> {
         return Ok(format);
     }
     if path.is_dir() {
-        return Ok(Format::Folder);
+        let lists = ["metadata.jsonl", "metadata.csv", METADATA_TABLE];
+        return Ok(if lists.iter().any(|list| path.join(list).is_file()) {
+            Format::ImageFolder
+        } else if ClipRetrievalSource::is_in(path) {
+            Format::ClipRetrieval
+        } else {
+            Format::Folder
+        });
     }
     if !path.exists() {
         return Err(Failure::new(format!("{}: there is no such file or folder", path.display())));
     }
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("jsonl" | "ndjson") => Ok(Format::Pairs),
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    match ending.as_deref() {
+        Some("jsonl" | "ndjson" | "csv" | "tsv") => Ok(Format::Pairs),
         Some("tar") => Ok(Format::Webdataset),
-        Some("npy" | "npz") => Err(Failure::usage(format!(
+        Some("parquet") => Ok(Format::Parquet),
+        Some("json") => Ok(Format::Coco),
+        Some("npy" | "npz" | "mat" | "safetensors") => Err(Failure::usage(format!(
             "{}: say what the array holds, with --image, --text or --codes",
             path.display()
         ))),
         _ => Err(Failure::new(format!(
-            "{}: this is no folder, .jsonl list or .tar shard; --format tells the kind when the name does not",
+            "{}: this is no folder, list (.jsonl, .csv, .tsv), .tar shard, .parquet file or .json of COCO captions; \
+             --format tells the kind when the name does not",
             path.display()
         ))),
     }
@@ -250,6 +372,7 @@ impl IngestObserver for Watch {
             self.known = true;
         }
         self.bar.set_position(progress.items);
+        self.bar.set_message(format!("ingesting {}", indicatif::DecimalBytes(progress.bytes)));
         interrupt::flow()
     }
 }

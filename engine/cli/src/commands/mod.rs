@@ -16,6 +16,7 @@ pub mod get;
 pub mod index;
 pub mod ingest;
 pub mod list;
+pub mod model;
 pub mod rename;
 pub mod restore;
 pub mod search;
@@ -48,6 +49,7 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Drop(arguments) => drop::run(&arguments, session),
         Command::Rename(arguments) => rename::run(&arguments, session),
         Command::Field(action) => field::run(&action, session),
+        Command::Model(action) => model::run(&action, session),
         Command::Stats(arguments) => stats::run(&arguments, session),
         Command::Compact(arguments) => compact::run(&arguments, session),
         Command::Index(arguments) => index::run(&arguments, session),

@@ -3,26 +3,60 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
+use twinbit::{CodeStatistics, Modality, Stats};
 
+use crate::curves;
 use crate::failure::Result;
 use crate::output::{Table, bytes, count};
 use crate::session::Session;
 
 /// Arguments of `stats`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  twinbit stats photos.db")]
+#[command(after_help = "Examples:
+  twinbit stats photos.db
+  twinbit stats photos.db --plot codes.svg
+
+What is said of codes goes by a sample of up to 4,096 records: bits should be set in half of
+them and say different things, and two codes should differ in about half of their bits. When
+these figures get worse than they were after training, train anew.")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
     db: PathBuf,
+    /// Draws how often bits are set, and the distances between codes
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+/// The line of `stats --json`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    stats: &'a Stats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_codes: Option<&'a CodeStatistics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_codes: Option<&'a CodeStatistics>,
 }
 
 /// Prints sizes and counts.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    curves::check_name(arguments.plot.as_deref())?;
     let database = session.read(&arguments.db)?;
-    let stats = session.collection(&database)?.stats()?;
+    let collection = session.collection(&database)?;
+    let stats = collection.stats()?;
+    let snapshot = collection.snapshot()?;
+    let codes = match stats.model.is_some() || snapshot.schema().has_external_codes() {
+        true => [snapshot.code_statistics(Modality::Image)?, snapshot.code_statistics(Modality::Text)?],
+        false => [None, None],
+    };
+    let [image_codes, text_codes] = codes.each_ref().map(Option::as_ref);
+    if let Some(path) = &arguments.plot {
+        curves::write_codes(path, image_codes, text_codes)?;
+    }
     if session.output.is_json() {
-        return session.output.object(&stats);
+        return session.output.object(&Shown { stats: &stats, image_codes, text_codes });
     }
     let mut table = Table::new([stats.collection.as_str(), ""]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
@@ -39,5 +73,19 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     row("models on disk", bytes(stats.bytes.models));
     row("model", stats.model.map_or_else(|| "none".to_owned(), |model| model.to_string()));
     row("kernel", stats.kernel.to_owned());
+    for (name, codes) in [("image codes", image_codes), ("text codes", text_codes)] {
+        let Some(codes) = codes else { continue };
+        row(
+            name,
+            format!(
+                "bits off balance by {:.3}, {} nearly constant; correlation {:.3}, at most {:.2}; mean distance {:.1}",
+                codes.imbalance(),
+                codes.constant_bits,
+                codes.mean_correlation,
+                codes.largest_correlation,
+                codes.mean_distance()
+            ),
+        );
+    }
     session.output.table(&table)
 }

@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Only hits whose codes differ in at most R bits
     #[arg(long, value_name = "R")]
     radius: Option<u32>,
+    /// Orders the nearest R records anew by the networks' outputs before they become bits
+    #[arg(long, value_name = "R")]
+    rerank: Option<usize>,
     /// Only records that this expression selects
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
@@ -148,6 +151,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         MethodName::Scan => query.method(Method::Scan),
         MethodName::Index => query.method(Method::MultiIndex),
     };
+    if let Some(count) = arguments.rerank {
+        query = query.rerank(count);
+    }
     if let Some(milliseconds) = arguments.deadline {
         query = query.deadline(Duration::from_millis(milliseconds));
     }

@@ -142,7 +142,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         session.output.say(scores_line("Test", scores))?;
     }
     // Whatever of these fails, the others are done: a trained model is not lost for a full disk.
-    let saved = arguments.save.as_deref().map_or(Ok(()), |path| save(path, &outcome, session));
+    let saved = arguments.save.as_deref().map_or(Ok(()), |path| save(path, &outcome.model, session));
     let installed = match arguments.no_install {
         true => Ok(()),
         false => install(&collection, &outcome.model, session),
@@ -156,8 +156,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
 }
 
 /// Writes the model whole or not at all: an older one of that name stays until then.
-fn save(path: &Path, outcome: &Outcome, session: &Session) -> Result {
-    let bytes = outcome.model.to_bytes();
+pub fn save(path: &Path, model: &Model, session: &Session) -> Result {
+    let bytes = model.to_bytes();
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let written = match path.exists() && !path.is_file() {

@@ -1,0 +1,127 @@
+//! `twinbit model`: the model of a collection as a file, and back.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use twinbit::{Modality, Model, ModelSpec};
+
+use crate::commands::train::{install, save};
+use crate::failure::{Failure, Result};
+use crate::output::{Table, bytes, count};
+use crate::session::Session;
+
+/// What can be done with models.
+#[derive(Subcommand)]
+pub enum Action {
+    /// Print what a model is made for: that of a collection, or one in a file
+    #[command(
+        after_help = "Examples:\n  twinbit model show photos.db\n  twinbit model show model.safetensors"
+    )]
+    Show(ShowArguments),
+    /// Write a collection's model to a file: to go back to it later, or for another database
+    #[command(after_help = "Example:\n  twinbit model export photos.db spring.safetensors")]
+    Export(FileArguments),
+    /// Install a model from a file: everything stored is encoded by it, then it takes the old one's
+    /// place in one step
+    #[command(
+        after_help = "Example, back to an earlier model:\n  twinbit model import photos.db spring.safetensors"
+    )]
+    Import(FileArguments),
+}
+
+/// Arguments of `model show`.
+#[derive(Args)]
+pub struct ShowArguments {
+    /// Folder of the database, or a file with a model
+    #[arg(value_name = "DB|FILE")]
+    place: PathBuf,
+}
+
+/// Arguments of `model export` and `model import`.
+#[derive(Args)]
+pub struct FileArguments {
+    /// Folder of the database
+    #[arg(value_name = "DB")]
+    db: PathBuf,
+    /// The file of the model
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(action: &Action, session: &Session) -> Result {
+    match action {
+        Action::Show(arguments) if arguments.place.is_file() => show(&read(&arguments.place)?, session),
+        Action::Show(arguments) => show(&installed(&arguments.place, session)?, session),
+        Action::Export(arguments) => save(&arguments.file, &installed(&arguments.db, session)?, session),
+        Action::Import(arguments) => {
+            let model = read(&arguments.file)?;
+            let database = session.open(&arguments.db)?;
+            crate::interrupt::listen();
+            install(&session.collection(&database)?, &model, session)?;
+            session.output.say(format!("model {} installed", model.id()))
+        }
+    }
+}
+
+/// The model of the collection.
+fn installed(db: &Path, session: &Session) -> Result<Model> {
+    let database = session.read(db)?;
+    let collection = session.collection(&database)?;
+    collection.model()?.ok_or_else(|| {
+        Failure::new(format!("collection \"{}\" has no model; train one, or import one", collection.name()))
+    })
+}
+
+/// The model in a file.
+fn read(path: &Path) -> Result<Model> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::file(path, "read the model", &error))?;
+    Model::from_bytes(&bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+/// The line of `model show --json`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    model: String,
+    bytes: u64,
+    weights: u64,
+    #[serde(flatten)]
+    spec: &'a ModelSpec,
+}
+
+fn show(model: &Model, session: &Session) -> Result {
+    let spec = model.spec();
+    let weights: u64 = Modality::ALL.into_iter().map(|modality| weights(spec, modality)).sum();
+    let size = model.to_bytes().len() as u64;
+    if session.output.is_json() {
+        return session.output.object(&Shown { model: model.id().to_string(), bytes: size, weights, spec });
+    }
+    let mut table = Table::new(["model", model.id().to_string().as_str()]);
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("bits", spec.bits.bits().to_string());
+    for (name, modality) in [("image", Modality::Image), ("text", Modality::Text)] {
+        let layers = spec.layers(modality);
+        let hidden = if layers > 1 { format!(" by way of {}", spec.hidden) } else { String::new() };
+        let featurizer = match spec.featurizer(modality) {
+            "none" => "features that come in".to_owned(),
+            featurizer => featurizer.to_owned(),
+        };
+        row(name, featurizer);
+        row("", format!("{} values{hidden}, {layers} layers", count(spec.width(modality) as u64)));
+    }
+    row("weights", count(weights));
+    row("file", bytes(size));
+    session.output.table(&table)
+}
+
+/// Numbers in the network of a side.
+fn weights(spec: &ModelSpec, modality: Modality) -> u64 {
+    let layers = spec.layers(modality);
+    let width = |layer: usize| match layer {
+        0 => spec.width(modality),
+        layer if layer == layers => spec.bits.bits(),
+        _ => spec.hidden,
+    };
+    (0..layers).map(|layer| (width(layer) as u64 + 1) * width(layer + 1) as u64).sum()
+}

@@ -48,6 +48,7 @@ mod run;
 mod sampler;
 mod schedule;
 mod source;
+mod sparse;
 mod spec;
 mod step;
 mod text;

@@ -16,6 +16,7 @@ use crate::Error;
 use crate::in_place::{read, sweep};
 use crate::random::unit;
 use crate::real::Real;
+use crate::sparse::SparseRows;
 
 /// The parameters of one linear layer, as plain numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +44,51 @@ pub struct Network<T> {
     of: std::marker::PhantomData<T>,
 }
 
+/// What a layer is given.
+enum Input<T> {
+    /// (rows, inputs).
+    Dense(Tensor),
+    /// The first layer's, where the features are almost all zeros.
+    Sparse(SparseRows<T>),
+}
+
+impl<T: Real> Input<T> {
+    fn new(rows: Vec<T>, width: usize) -> Result<Self, Error> {
+        Ok(match SparseRows::new(&rows, width) {
+            Some(sparse) => Self::Sparse(sparse),
+            None => Self::Dense(Tensor::from_vec(rows, ((), width), &Device::Cpu)?),
+        })
+    }
+
+    /// The rows times the transposed weight: (rows, outputs).
+    fn product(&self, weight: &Tensor) -> Result<Tensor, Error> {
+        Ok(match self {
+            Self::Dense(rows) => rows.matmul(&weight.t()?)?,
+            Self::Sparse(rows) => {
+                let outputs = weight.dims()[0];
+                let product = read(weight, |weight: &[T]| rows.product(weight, outputs))?;
+                Tensor::from_vec(product, (rows.count(), outputs), &Device::Cpu)?
+            }
+        })
+    }
+
+    /// The gradient of the weight, from that of the product: (outputs, inputs).
+    fn weight_gradient(&self, delta: &Tensor) -> Result<Tensor, Error> {
+        Ok(match self {
+            Self::Dense(rows) => delta.t()?.matmul(rows)?,
+            Self::Sparse(rows) => {
+                let outputs = delta.dims()[1];
+                let gradient = read(delta, |delta: &[T]| rows.gradient(delta, outputs))?;
+                Tensor::from_vec(gradient, (outputs, ()), &Device::Cpu)?
+            }
+        })
+    }
+}
+
 /// What a forward pass leaves for the backward pass.
 pub(crate) struct Activations<T> {
     /// Input of every layer.
-    inputs: Vec<Tensor>,
+    inputs: Vec<Input<T>>,
     /// tanh of the last layer, row-major (rows, bits).
     squashed: Vec<T>,
     /// l2 norm of each of those rows.
@@ -147,21 +189,23 @@ impl<T: Real> Network<T> {
 
     /// Runs `rows`, row-major, through the network.
     pub(crate) fn forward(&self, rows: Vec<T>) -> Result<Activations<T>, Error> {
-        let width = self.inputs();
-        let count = rows.len() / width;
-        let mut values = Tensor::from_vec(rows, (count, width), &Device::Cpu)?;
+        let mut input = Input::new(rows, self.inputs())?;
         let mut inputs = Vec::with_capacity(self.layers.len());
+        let mut squashed = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            let product = values.matmul(&layer.weight.t()?)?;
+            let product = input.product(&layer.weight)?;
             let rectify = index + 1 < self.layers.len();
             sweep(&product, &layer.bias, |product: &mut [T], bias| {
                 add_bias(product, bias, rectify);
             })?;
-            inputs.push(std::mem::replace(&mut values, product));
+            if !rectify {
+                squashed = read(&product, |last: &[T]| {
+                    last.par_iter().with_min_len(4096).map(|value| value.tanh()).collect()
+                })?;
+            }
+            inputs.push(std::mem::replace(&mut input, Input::Dense(product)));
         }
         let bits = self.bits();
-        let squashed: Vec<T> =
-            read(&values, |last: &[T]| last.par_iter().with_min_len(4096).map(|v| v.tanh()).collect())?;
         let norms: Vec<T> = squashed.chunks_exact(bits).map(norm).collect();
         let mut outputs = squashed.clone();
         for (row, &norm) in outputs.chunks_exact_mut(bits).zip(&norms) {
@@ -180,21 +224,19 @@ impl<T: Real> Network<T> {
         gradient: &[T],
     ) -> Result<Vec<Tensor>, Error> {
         let bits = self.bits();
-        let mut flow = head_gradient(activations, gradient, bits);
+        let flow = head_gradient(activations, gradient, bits);
+        let mut delta = Tensor::from_vec(flow, ((), bits), &Device::Cpu)?;
         let mut gradients = Vec::with_capacity(2 * self.layers.len());
-        for (index, layer) in self.layers.iter().enumerate().rev() {
+        for (layer, input) in self.layers.iter().zip(&activations.inputs).rev() {
             let outputs = layer.bias.dims()[0];
-            let input = &activations.inputs[index];
-            let rows = input.dims()[0];
-            let bias = column_sums(&flow, outputs);
-            let delta = Tensor::from_vec(flow, (rows, outputs), &Device::Cpu)?;
+            let bias = read(&delta, |delta: &[T]| column_sums(delta, outputs))?;
             gradients.push(Tensor::from_vec(bias, outputs, &Device::Cpu)?);
-            gradients.push(delta.t()?.matmul(input)?);
-            flow = Vec::new();
-            if index > 0 {
+            gradients.push(input.weight_gradient(&delta)?);
+            // Nobody reads the gradient of the features.
+            if let (Input::Dense(activation), true) = (input, gradients.len() < 2 * self.layers.len()) {
                 let below = delta.matmul(&layer.weight)?;
-                sweep(&below, input, |below: &mut [T], input| rectify_gradient(below, input))?;
-                flow = below.flatten_all()?.to_vec1()?;
+                sweep(&below, activation, |below: &mut [T], input| rectify_gradient(below, input))?;
+                delta = below;
             }
         }
         gradients.reverse();

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use twinbit_kernels::Modality;
 
 use crate::Error;
+use crate::dropout::Dropout;
 use crate::in_place::{read, sweep};
 use crate::random::unit;
 use crate::real::Real;
@@ -89,6 +90,8 @@ impl<T: Real> Input<T> {
 pub(crate) struct Activations<T> {
     /// Input of every layer.
     inputs: Vec<Input<T>>,
+    /// What dropout multiplied the activations that it left by.
+    scale: T,
     /// tanh of the last layer, row-major (rows, bits).
     squashed: Vec<T>,
     /// l2 norm of each of those rows.
@@ -189,6 +192,18 @@ impl<T: Real> Network<T> {
 
     /// Runs `rows`, row-major, through the network.
     pub(crate) fn forward(&self, rows: Vec<T>) -> Result<Activations<T>, Error> {
+        self.forward_with(rows, None)
+    }
+
+    /// The same with some features and activations left out, for training.
+    pub(crate) fn forward_with(
+        &self,
+        mut rows: Vec<T>,
+        dropout: Option<Dropout>,
+    ) -> Result<Activations<T>, Error> {
+        if let Some(dropout) = dropout {
+            dropout.apply(0, &mut rows);
+        }
         let mut input = Input::new(rows, self.inputs())?;
         let mut inputs = Vec::with_capacity(self.layers.len());
         let mut squashed = Vec::new();
@@ -197,6 +212,9 @@ impl<T: Real> Network<T> {
             let rectify = index + 1 < self.layers.len();
             sweep(&product, &layer.bias, |product: &mut [T], bias| {
                 add_bias(product, bias, rectify);
+                if let (Some(dropout), true) = (dropout, rectify) {
+                    dropout.apply(index + 1, product);
+                }
             })?;
             if !rectify {
                 squashed = read(&product, |last: &[T]| {
@@ -213,7 +231,8 @@ impl<T: Real> Network<T> {
                 row.iter_mut().for_each(|value| *value /= norm);
             }
         }
-        Ok(Activations { inputs, squashed, norms, outputs })
+        let scale = dropout.map_or(T::one(), |dropout| dropout.scale());
+        Ok(Activations { inputs, scale, squashed, norms, outputs })
     }
 
     /// Gradients of the parameters, in the order of [`parameters`](Self::parameters), from the
@@ -235,7 +254,9 @@ impl<T: Real> Network<T> {
             // Nobody reads the gradient of the features.
             if let (Input::Dense(activation), true) = (input, gradients.len() < 2 * self.layers.len()) {
                 let below = delta.matmul(&layer.weight)?;
-                sweep(&below, activation, |below: &mut [T], input| rectify_gradient(below, input))?;
+                sweep(&below, activation, |below: &mut [T], activation| {
+                    rectify_gradient(below, activation, activations.scale);
+                })?;
                 delta = below;
             }
         }
@@ -256,14 +277,13 @@ fn add_bias<T: Real>(rows: &mut [T], bias: &[T], rectify: bool) {
     });
 }
 
-/// ReLU's derivative, 0 at 0: no gradient flows where the activation was cut off.
-fn rectify_gradient<T: Real>(gradient: &mut [T], activation: &[T]) {
+/// ReLU's derivative, 0 at 0: no gradient flows where the activation was cut off, or left out by dropout,
+/// which scaled the others.
+fn rectify_gradient<T: Real>(gradient: &mut [T], activation: &[T], scale: T) {
     gradient.par_chunks_mut(1 << 14).zip(activation.par_chunks(1 << 14)).for_each(
         |(gradient, activation)| {
             for (gradient, &activation) in gradient.iter_mut().zip(activation) {
-                if activation <= T::zero() {
-                    *gradient = T::zero();
-                }
+                *gradient = if activation > T::zero() { *gradient * scale } else { T::zero() };
             }
         },
     );
@@ -349,8 +369,8 @@ mod tests {
     #[test]
     fn no_gradient_passes_a_rectifier_at_zero() {
         let mut gradient = [1f32, 1.0, 1.0];
-        rectify_gradient(&mut gradient, &[0.0, 0.5, 0.0]);
-        assert_eq!(gradient, [0.0, 1.0, 0.0]);
+        rectify_gradient(&mut gradient, &[0.0, 0.5, 0.0], 1.5);
+        assert_eq!(gradient, [0.0, 1.5, 0.0]);
     }
 
     #[test]

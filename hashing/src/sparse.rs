@@ -45,6 +45,11 @@ impl<T: Real> SparseRows<T> {
         self.rows.len()
     }
 
+    /// The entries of each row.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &[(usize, T)]> {
+        self.rows.iter().map(Vec::as_slice)
+    }
+
     /// The rows times the transpose of `weight` (outputs, width): (rows, outputs).
     pub(crate) fn product(&self, weight: &[T], outputs: usize) -> Vec<T> {
         let mut product = vec![T::zero(); self.rows.len() * outputs];

@@ -9,7 +9,7 @@ use crate::real::Real;
 
 /// Rows count as sparse when at most one value in this many is not zero; then the sparse products are
 /// faster than the dense ones.
-const SPARSE_FROM: usize = 32;
+const SPARSE_FROM: usize = 64;
 /// Outputs worked on at once: one cache line of float32.
 const BLOCK: usize = 16;
 /// Rows a thread takes through all weights at once.
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn products_are_those_of_the_dense_rows() {
         let (count, width, outputs) = (130, 70, 21);
-        let value = |at: usize| if at.is_multiple_of(41) { (at % 7) as f64 - 2.5 } else { 0.0 };
+        let value = |at: usize| if at.is_multiple_of(97) { (at % 7) as f64 - 2.5 } else { 0.0 };
         let dense: Vec<f64> = (0..count * width).map(value).collect();
         let sparse = SparseRows::new(&dense, width).unwrap();
         let weight: Vec<f64> = (0..outputs * width).map(|at| ((at * 37) % 19) as f64 - 9.0).collect();

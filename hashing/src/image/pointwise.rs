@@ -256,7 +256,7 @@ mod tests {
         let (rows, inputs, outputs) = (9, 200, 75);
         let layer = Pointwise::new(inputs, outputs, &numbers(inputs * outputs, 1), &numbers(outputs, 2));
         let mut input = vec![0.0; rows * inputs];
-        for (value, number) in input.iter_mut().step_by(67).zip(numbers(rows * inputs, 3)) {
+        for (value, number) in input.iter_mut().step_by(131).zip(numbers(rows * inputs, 3)) {
             *value = number;
         }
         let [mut dense, mut sparse] = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];

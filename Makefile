@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-peers bench-storage install scorecard scorecard-long kernels kernels-check
+.PHONY: demo test check setup format bench bench-peers bench-storage bench-train install scorecard scorecard-long kernels kernels-check
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -62,6 +62,16 @@ bench-storage: setup .venv/storage
 	    .venv/bin/python bench/peers/storage.py "$$program" --folder $(FOLDER) --rows $(ROWS)
 
 .venv/storage: bench/peers/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# Training steps and encoding beside PyTorch on the same cores, in turns.
+bench-train: setup .venv/train
+	program=$$($(CARGO) bench --locked --workspace --bench train_step --no-run 2>&1 \
+	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/train.py "$$program"
+
+.venv/train: bench/peers/train.txt
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::image::Pointwise;
 use crate::net::{Layer, norm};
+use crate::sparse::SparseRows;
 
 /// Rows that one thread takes through all layers at once.
 const ROWS_PER_TASK: usize = 56;
@@ -57,11 +58,11 @@ impl Encoder {
         let mut values: Option<Vec<f32>> = None;
         for layer in hidden {
             let mut next = vec![0.0; count * layer.outputs()];
-            layer.apply(values.as_deref().unwrap_or(rows), &mut next, false, false);
+            apply(layer, rows, values.as_deref(), &mut next);
             next.iter_mut().for_each(|value| *value = value.max(0.0));
             values = Some(next);
         }
-        last.apply(values.as_deref().unwrap_or(rows), outputs, false, false);
+        apply(last, rows, values.as_deref(), outputs);
         for row in outputs.chunks_exact_mut(self.bits) {
             row.iter_mut().for_each(|value| *value = value.tanh());
             let norm = norm(row);
@@ -69,5 +70,16 @@ impl Encoder {
                 row.iter_mut().for_each(|value| *value /= norm);
             }
         }
+    }
+}
+
+/// A layer on what the one before gave, or, the first, on the features, which may be almost all zeros.
+fn apply(layer: &Pointwise, features: &[f32], values: Option<&[f32]>, output: &mut [f32]) {
+    match values {
+        Some(values) => layer.apply(values, output, false, false),
+        None => match SparseRows::new(features, layer.inputs()) {
+            Some(rows) => layer.apply_sparse(&rows, output),
+            None => layer.apply(features, output, false, false),
+        },
     }
 }

@@ -6,6 +6,7 @@ use twinbit_kernels::Modality;
 
 use crate::Error;
 use crate::config::{KeySource, TrainConfig};
+use crate::neighbors::Neighbors;
 use crate::report::Observer;
 use crate::sampler::Sampler;
 use crate::source::{PairSource, rows};
@@ -17,6 +18,7 @@ pub(crate) struct EpochRun<'a> {
     pub(crate) source: &'a dyn PairSource,
     pub(crate) training: &'a [u32],
     pub(crate) sampler: &'a Sampler,
+    pub(crate) neighbors: &'a Neighbors,
 }
 
 impl EpochRun<'_> {
@@ -42,7 +44,7 @@ impl EpochRun<'_> {
             let step = epoch as usize * steps + index;
             let pairs: Vec<u32> = rows.iter().map(|&row| self.training[row as usize]).collect();
             if draws_keys {
-                self.sampler.keys(rows, step as u64, &mut keys);
+                self.sampler.keys(rows, step as u64, self.neighbors, &mut keys);
             }
             let pass = state.differentiate(Batch {
                 pairs: rows,

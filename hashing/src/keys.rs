@@ -65,11 +65,17 @@ impl<'a, T: Real> StepKeys<'a, T> {
         }
     }
 
-    /// The contrastive loss and its gradient.
-    pub(crate) fn fused(&self, outputs: [&[T]; 2], bits: usize, temperature: f64) -> Differentiated<T> {
+    /// The contrastive loss and its gradient; `targets` are those of each pair's first keys.
+    pub(crate) fn fused(
+        &self,
+        outputs: [&[T]; 2],
+        bits: usize,
+        targets: &[T],
+        temperature: f64,
+    ) -> Differentiated<T> {
         match self {
-            Self::Packed(keys) => contrastive::fused(outputs, bits, keys, temperature),
-            Self::Dense(keys) => dense::fused(outputs, bits, keys, temperature),
+            Self::Packed(keys) => contrastive::fused(outputs, bits, keys, targets, temperature),
+            Self::Dense(keys) => dense::fused(outputs, bits, keys, targets, temperature),
         }
     }
 

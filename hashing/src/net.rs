@@ -13,9 +13,11 @@ use rayon::prelude::*;
 use twinbit_kernels::Modality;
 
 use crate::Error;
+use crate::dropout::Dropout;
 use crate::in_place::{read, sweep};
 use crate::random::unit;
 use crate::real::Real;
+use crate::sparse::SparseRows;
 
 /// The parameters of one linear layer, as plain numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +45,53 @@ pub struct Network<T> {
     of: std::marker::PhantomData<T>,
 }
 
+/// What a layer is given.
+enum Input<T> {
+    /// (rows, inputs).
+    Dense(Tensor),
+    /// The first layer's, where the features are almost all zeros.
+    Sparse(SparseRows<T>),
+}
+
+impl<T: Real> Input<T> {
+    fn new(rows: Vec<T>, width: usize) -> Result<Self, Error> {
+        Ok(match SparseRows::new(&rows, width) {
+            Some(sparse) => Self::Sparse(sparse),
+            None => Self::Dense(Tensor::from_vec(rows, ((), width), &Device::Cpu)?),
+        })
+    }
+
+    /// The rows times the transposed weight: (rows, outputs).
+    fn product(&self, weight: &Tensor) -> Result<Tensor, Error> {
+        Ok(match self {
+            Self::Dense(rows) => rows.matmul(&weight.t()?)?,
+            Self::Sparse(rows) => {
+                let outputs = weight.dims()[0];
+                let product = read(weight, |weight: &[T]| rows.product(weight, outputs))?;
+                Tensor::from_vec(product, (rows.count(), outputs), &Device::Cpu)?
+            }
+        })
+    }
+
+    /// The gradient of the weight, from that of the product: (outputs, inputs).
+    fn weight_gradient(&self, delta: &Tensor) -> Result<Tensor, Error> {
+        Ok(match self {
+            Self::Dense(rows) => delta.t()?.matmul(rows)?,
+            Self::Sparse(rows) => {
+                let outputs = delta.dims()[1];
+                let gradient = read(delta, |delta: &[T]| rows.gradient(delta, outputs))?;
+                Tensor::from_vec(gradient, (outputs, ()), &Device::Cpu)?
+            }
+        })
+    }
+}
+
 /// What a forward pass leaves for the backward pass.
 pub(crate) struct Activations<T> {
     /// Input of every layer.
-    inputs: Vec<Tensor>,
+    inputs: Vec<Input<T>>,
+    /// What dropout multiplied the activations that it left by.
+    scale: T,
     /// tanh of the last layer, row-major (rows, bits).
     squashed: Vec<T>,
     /// l2 norm of each of those rows.
@@ -147,21 +192,38 @@ impl<T: Real> Network<T> {
 
     /// Runs `rows`, row-major, through the network.
     pub(crate) fn forward(&self, rows: Vec<T>) -> Result<Activations<T>, Error> {
-        let width = self.inputs();
-        let count = rows.len() / width;
-        let mut values = Tensor::from_vec(rows, (count, width), &Device::Cpu)?;
+        self.forward_with(rows, None)
+    }
+
+    /// The same with some features and activations left out, for training.
+    pub(crate) fn forward_with(
+        &self,
+        mut rows: Vec<T>,
+        dropout: Option<Dropout>,
+    ) -> Result<Activations<T>, Error> {
+        if let Some(dropout) = dropout {
+            dropout.apply(0, &mut rows);
+        }
+        let mut input = Input::new(rows, self.inputs())?;
         let mut inputs = Vec::with_capacity(self.layers.len());
+        let mut squashed = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
-            let product = values.matmul(&layer.weight.t()?)?;
+            let product = input.product(&layer.weight)?;
             let rectify = index + 1 < self.layers.len();
             sweep(&product, &layer.bias, |product: &mut [T], bias| {
                 add_bias(product, bias, rectify);
+                if let (Some(dropout), true) = (dropout, rectify) {
+                    dropout.apply(index + 1, product);
+                }
             })?;
-            inputs.push(std::mem::replace(&mut values, product));
+            if !rectify {
+                squashed = read(&product, |last: &[T]| {
+                    last.par_iter().with_min_len(4096).map(|value| value.tanh()).collect()
+                })?;
+            }
+            inputs.push(std::mem::replace(&mut input, Input::Dense(product)));
         }
         let bits = self.bits();
-        let squashed: Vec<T> =
-            read(&values, |last: &[T]| last.par_iter().with_min_len(4096).map(|v| v.tanh()).collect())?;
         let norms: Vec<T> = squashed.chunks_exact(bits).map(norm).collect();
         let mut outputs = squashed.clone();
         for (row, &norm) in outputs.chunks_exact_mut(bits).zip(&norms) {
@@ -169,7 +231,8 @@ impl<T: Real> Network<T> {
                 row.iter_mut().for_each(|value| *value /= norm);
             }
         }
-        Ok(Activations { inputs, squashed, norms, outputs })
+        let scale = dropout.map_or(T::one(), |dropout| dropout.scale());
+        Ok(Activations { inputs, scale, squashed, norms, outputs })
     }
 
     /// Gradients of the parameters, in the order of [`parameters`](Self::parameters), from the
@@ -180,21 +243,21 @@ impl<T: Real> Network<T> {
         gradient: &[T],
     ) -> Result<Vec<Tensor>, Error> {
         let bits = self.bits();
-        let mut flow = head_gradient(activations, gradient, bits);
+        let flow = head_gradient(activations, gradient, bits);
+        let mut delta = Tensor::from_vec(flow, ((), bits), &Device::Cpu)?;
         let mut gradients = Vec::with_capacity(2 * self.layers.len());
-        for (index, layer) in self.layers.iter().enumerate().rev() {
+        for (layer, input) in self.layers.iter().zip(&activations.inputs).rev() {
             let outputs = layer.bias.dims()[0];
-            let input = &activations.inputs[index];
-            let rows = input.dims()[0];
-            let bias = column_sums(&flow, outputs);
-            let delta = Tensor::from_vec(flow, (rows, outputs), &Device::Cpu)?;
+            let bias = read(&delta, |delta: &[T]| column_sums(delta, outputs))?;
             gradients.push(Tensor::from_vec(bias, outputs, &Device::Cpu)?);
-            gradients.push(delta.t()?.matmul(input)?);
-            flow = Vec::new();
-            if index > 0 {
+            gradients.push(input.weight_gradient(&delta)?);
+            // Nobody reads the gradient of the features.
+            if let (Input::Dense(activation), true) = (input, gradients.len() < 2 * self.layers.len()) {
                 let below = delta.matmul(&layer.weight)?;
-                sweep(&below, input, |below: &mut [T], input| rectify_gradient(below, input))?;
-                flow = below.flatten_all()?.to_vec1()?;
+                sweep(&below, activation, |below: &mut [T], activation| {
+                    rectify_gradient(below, activation, activations.scale);
+                })?;
+                delta = below;
             }
         }
         gradients.reverse();
@@ -214,14 +277,13 @@ fn add_bias<T: Real>(rows: &mut [T], bias: &[T], rectify: bool) {
     });
 }
 
-/// ReLU's derivative, 0 at 0: no gradient flows where the activation was cut off.
-fn rectify_gradient<T: Real>(gradient: &mut [T], activation: &[T]) {
+/// ReLU's derivative, 0 at 0: no gradient flows where the activation was cut off, or left out by dropout,
+/// which scaled the others.
+fn rectify_gradient<T: Real>(gradient: &mut [T], activation: &[T], scale: T) {
     gradient.par_chunks_mut(1 << 14).zip(activation.par_chunks(1 << 14)).for_each(
         |(gradient, activation)| {
             for (gradient, &activation) in gradient.iter_mut().zip(activation) {
-                if activation <= T::zero() {
-                    *gradient = T::zero();
-                }
+                *gradient = if activation > T::zero() { *gradient * scale } else { T::zero() };
             }
         },
     );
@@ -307,8 +369,8 @@ mod tests {
     #[test]
     fn no_gradient_passes_a_rectifier_at_zero() {
         let mut gradient = [1f32, 1.0, 1.0];
-        rectify_gradient(&mut gradient, &[0.0, 0.5, 0.0]);
-        assert_eq!(gradient, [0.0, 1.0, 0.0]);
+        rectify_gradient(&mut gradient, &[0.0, 0.5, 0.0], 1.5);
+        assert_eq!(gradient, [0.0, 1.5, 0.0]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Shuffle = 4,
     Negatives = 5,
     HeldOut = 6,
+    Dropout = 7,
+    Neighbors = 8,
 }
 
 /// The stream of one purpose; `counter` (below 2^56) tells uses of the same purpose apart.

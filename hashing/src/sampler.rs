@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::neighbors::Neighbors;
 use crate::random::{Purpose, below, shuffle, stream};
 
 /// Deals the training pairs into batches and draws their keys.
@@ -30,16 +31,19 @@ impl Sampler {
         order
     }
 
-    /// Keys of a batch, row-major (batch, negatives + 1): the pair's own row first, then rows drawn
-    /// uniformly with replacement, its own not excluded. `step` counts from the start of training.
-    pub(crate) fn keys(&self, pairs: &[u32], step: u64, keys: &mut Vec<u32>) {
-        let width = self.negatives + 1;
+    /// Keys of a batch, row-major (batch, 1 + neighbors + negatives): the pair's own row first, then
+    /// its neighbors', then rows drawn uniformly with replacement, none excluded. `step` counts from the
+    /// start of training.
+    pub(crate) fn keys(&self, pairs: &[u32], step: u64, neighbors: &Neighbors, keys: &mut Vec<u32>) {
+        let drawn = 1 + neighbors.count();
+        let width = drawn + self.negatives;
         keys.resize(pairs.len() * width, 0);
         keys.par_chunks_exact_mut(width).zip(pairs).enumerate().for_each(|(sample, (keys, &own))| {
             let counter = step * self.batch as u64 + sample as u64;
             let mut generator = stream(self.seed, Purpose::Negatives, counter);
             keys[0] = own;
-            keys[1..].fill_with(|| below(&mut generator, self.pairs as u32));
+            keys[1..drawn].copy_from_slice(neighbors.of(own));
+            keys[drawn..].fill_with(|| below(&mut generator, self.pairs as u32));
         });
     }
 }
@@ -73,11 +77,11 @@ mod tests {
     fn the_own_key_comes_first_and_negatives_cover_the_bank() {
         let sampler = Sampler::new(3, 50, 8, 400);
         let mut keys = Vec::new();
-        sampler.keys(&[7, 9], 0, &mut keys);
+        sampler.keys(&[7, 9], 0, &Neighbors::none(), &mut keys);
         assert_eq!((keys[0], keys[401]), (7, 9));
         assert!((0..50).all(|row| keys.contains(&row)));
         let mut later = Vec::new();
-        sampler.keys(&[7, 9], 1, &mut later);
+        sampler.keys(&[7, 9], 1, &Neighbors::none(), &mut later);
         assert_ne!(keys, later);
     }
 

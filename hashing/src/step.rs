@@ -9,6 +9,7 @@ use twinbit_kernels::{CodeBits, Modality};
 use crate::Error;
 use crate::bank::MemoryBank;
 use crate::config::{KeySource, Optimizer, RankingLoss, TrainConfig};
+use crate::dropout::Dropout;
 use crate::in_place::read;
 use crate::keys::{BatchKeys, StepKeys};
 use crate::loss::ranking::{self, Ranking};
@@ -42,6 +43,14 @@ pub struct StepSettings {
     pub shift: f64,
     /// Temperature of the contrastive loss.
     pub temperature: f64,
+    /// Of a pair's bank keys, how many after its own are its neighbors'.
+    pub neighbors: usize,
+    /// What the neighbors together weigh in the contrastive loss.
+    pub neighbor_share: f64,
+    /// Probability with which a feature or a hidden activation is left out.
+    pub dropout: f64,
+    /// Decides, with the number of updates so far, which ones.
+    pub seed: u64,
     /// Momentum of the memory bank; 0 makes every step a warm-up step.
     pub momentum: f64,
     /// Largest norm of all gradients together.
@@ -63,6 +72,10 @@ impl From<&TrainConfig> for StepSettings {
             margin: config.margin,
             shift: config.shift,
             temperature: config.temperature,
+            neighbors: config.neighbors,
+            neighbor_share: config.neighbor_share,
+            dropout: config.dropout,
+            seed: config.seed,
             momentum: config.momentum,
             clip_norm: config.clip_norm,
             weight_decay: config.weight_decay,
@@ -76,6 +89,17 @@ impl StepSettings {
     /// Whether the bank's rows are never keys.
     fn without_bank(&self) -> bool {
         self.momentum == 0.0 || self.keys == KeySource::Batch
+    }
+
+    /// How much each of a pair's first keys counts as a positive: its own, then its neighbors'.
+    fn targets<T: Real>(&self, keys: Keys<'_>) -> Vec<T> {
+        let mut targets = vec![T::one()];
+        if let (Keys::Bank(_), 1..) = (keys, self.neighbors) {
+            let each = self.neighbor_share / self.neighbors as f64;
+            targets[0] = T::from_f64(1.0 - self.neighbor_share);
+            targets.resize(1 + self.neighbors, T::from_f64(each));
+        }
+        targets
     }
 
     fn ranking(&self) -> Ranking {
@@ -92,7 +116,7 @@ impl StepSettings {
 pub enum Keys<'a> {
     /// Warm-up: the signs of the means of the batch's own outputs.
     Batch,
-    /// Rows of the memory bank, row-major (batch, keys), each pair's own row first.
+    /// Rows of the memory bank, row-major (batch, keys), each pair's own row first, then its neighbors'.
     Bank(&'a [u32]),
 }
 
@@ -252,6 +276,12 @@ impl<T: Real> TrainingState<T> {
         self.networks[0].bits()
     }
 
+    /// What the next step leaves out on either side.
+    fn dropouts(&self) -> [Option<Dropout>; 2] {
+        let StepSettings { dropout, seed, .. } = self.settings;
+        Modality::ALL.map(|modality| Dropout::new(dropout, seed, self.optimizer.updates(), modality))
+    }
+
     fn check(&self, batch: &Batch<'_, T>) -> Result<(), Error> {
         let samples = batch.pairs.len();
         let rows = self.bank.rows();
@@ -263,10 +293,14 @@ impl<T: Real> TrainingState<T> {
         }
         let named = match batch.keys {
             Keys::Batch => &[],
-            Keys::Bank(keys) if keys.is_empty() || keys.len() % samples != 0 => {
+            Keys::Bank(keys)
+                if keys.is_empty()
+                    || keys.len() % samples != 0
+                    || keys.len() / samples <= self.settings.neighbors =>
+            {
                 return Err(Error::Shape {
                     what: "keys of the batch, the same number for each pair",
-                    expected: keys.len().div_ceil(samples).max(1) * samples,
+                    expected: keys.len().div_ceil(samples).max(1 + self.settings.neighbors) * samples,
                     got: keys.len(),
                 });
             }
@@ -288,7 +322,11 @@ impl<T: Real> TrainingState<T> {
         keys: Keys<'_>,
     ) -> Result<(Losses, [Vec<T>; 2], [Vec<Tensor>; 2]), Error> {
         let bits = self.bits();
-        let activations = [self.networks[0].forward(image)?, self.networks[1].forward(text)?];
+        let [image_dropout, text_dropout] = self.dropouts();
+        let activations = [
+            self.networks[0].forward_with(image, image_dropout)?,
+            self.networks[1].forward_with(text, text_dropout)?,
+        ];
         for (modality, activations) in Modality::ALL.into_iter().zip(&activations) {
             if let Some(row) = activations.zero_row() {
                 return Err(Error::ZeroNorm { modality, row });
@@ -297,9 +335,10 @@ impl<T: Real> TrainingState<T> {
         let outputs = [&activations[0].outputs[..], &activations[1].outputs[..]];
         let alpha = self.settings.alpha;
         let contrastive = (alpha > 0.0).then(|| {
+            let targets = self.settings.targets(keys);
             let batch_keys = BatchKeys::new(outputs, bits);
             let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys);
-            keys.fused(outputs, bits, self.settings.temperature)
+            keys.fused(outputs, bits, &targets, self.settings.temperature)
         });
         let ranking = (alpha < 1.0).then(|| ranking::fused(outputs, bits, self.settings.ranking()));
         let (losses, [image, text]) = self.combine(contrastive, ranking.transpose()?);
@@ -352,7 +391,10 @@ impl<T: Real> TrainingState<T> {
         let bits = self.bits();
         let mut variables: [Vec<Var>; 2] = [Vec::new(), Vec::new()];
         let mut outputs = Vec::with_capacity(2);
-        for (side, rows) in [image, text].into_iter().enumerate() {
+        for ((side, mut rows), dropout) in [image, text].into_iter().enumerate().zip(self.dropouts()) {
+            if let Some(dropout) = dropout {
+                dropout.apply(0, &mut rows);
+            }
             let network = &self.networks[side];
             let count = rows.len() / network.inputs();
             let mut values = Tensor::from_vec(rows, (count, network.inputs()), &Device::Cpu)?;
@@ -362,6 +404,11 @@ impl<T: Real> TrainingState<T> {
                 values = values.matmul(&weight.t()?)?.broadcast_add(&bias)?;
                 if index + 1 < network.layers.len() {
                     values = values.relu()?;
+                    if let Some(dropout) = dropout {
+                        let mut mask = vec![T::one(); values.elem_count()];
+                        dropout.apply(index + 1, &mut mask);
+                        values = (&values * Tensor::from_vec(mask, values.shape(), &Device::Cpu)?)?;
+                    }
                 }
                 variables[side].extend([weight, bias]);
             }
@@ -370,10 +417,11 @@ impl<T: Real> TrainingState<T> {
             outputs.push(squashed.broadcast_div(&norms)?);
         }
         let plain = [outputs[0].flatten_all()?.to_vec1()?, outputs[1].flatten_all()?.to_vec1()?];
+        let targets = Tensor::new(self.settings.targets::<T>(keys), &Device::Cpu)?;
         let batch_keys = BatchKeys::new([&plain[0], &plain[1]], bits);
         let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys).unpack(bits)?;
         let sides = [&outputs[0], &outputs[1]];
-        let contrastive = contrastive::autodiff(sides, &keys, self.settings.temperature)?;
+        let contrastive = contrastive::autodiff(sides, &keys, &targets, self.settings.temperature)?;
         let ranking = ranking::autodiff(sides, self.settings.ranking())?;
         let alpha = self.settings.alpha;
         let total = ((&contrastive * alpha)? + (&ranking * (1.0 - alpha))?)?;
@@ -491,6 +539,19 @@ mod tests {
         for keys in [KeySource::Continuous, KeySource::Batch] {
             both_ways_agree(|settings| settings.keys = keys);
         }
+    }
+
+    #[test]
+    fn so_do_those_of_neighbors_and_of_dropout() {
+        both_ways_agree(|settings| (settings.neighbors, settings.neighbor_share) = (6, 0.7));
+        both_ways_agree(|settings| settings.dropout = 0.4);
+    }
+
+    #[test]
+    fn neighbors_share_their_weight_and_the_warm_up_has_none() {
+        let settings = StepSettings { neighbors: 4, neighbor_share: 0.5, ..settings(Differentiation::Fused) };
+        assert_eq!(settings.targets::<f64>(Keys::Bank(&[])), [0.5, 0.125, 0.125, 0.125, 0.125]);
+        assert_eq!(settings.targets::<f64>(Keys::Batch), [1.0]);
     }
 
     #[test]

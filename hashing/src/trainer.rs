@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, Origin, Progress};
 use crate::config::TrainConfig;
 use crate::epoch::EpochRun;
 use crate::labels::Labels;
+use crate::neighbors::Neighbors;
 use crate::net::Network;
 use crate::random::{Purpose, stream};
 use crate::report::{EpochReport, Observer, Outcome};
@@ -51,6 +52,7 @@ struct Setup<'a> {
     training: Vec<u32>,
     validation: Validation<'a>,
     sampler: Sampler,
+    neighbors: Neighbors,
     origin: Origin,
 }
 
@@ -131,8 +133,9 @@ impl Trainer {
             return Err(Error::Config { field: "patience", value: patience.to_string(), expected });
         }
         let sampler = Sampler::new(config.seed, training.len(), config.batch, config.negatives);
+        let neighbors = Neighbors::find(source, &training, config.neighbors, config.seed)?;
         let origin = Origin::of(source, &training, &validation)?;
-        Ok(Setup { spec, training, validation, sampler, origin })
+        Ok(Setup { spec, training, validation, sampler, neighbors, origin })
     }
 
     fn train(
@@ -143,12 +146,12 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
         let config = &self.config;
-        let Setup { spec, training, validation, sampler, origin } = setup;
+        let Setup { spec, training, validation, sampler, neighbors, origin } = setup;
         while !run.ended(config) {
             let begin = Instant::now();
             let epoch = run.epochs();
             let rate = learning_rate(config.learning_rate, config.schedule, epoch, config.epochs);
-            let steps = EpochRun { config, source, training, sampler };
+            let steps = EpochRun { config, source, training, sampler, neighbors };
             let (loss, step_ms) = steps.steps(&mut run.state, epoch, rate, observer)?;
             let report = EpochReport {
                 epoch: epoch + 1,
@@ -280,11 +283,22 @@ mod tests {
     }
 
     #[test]
+    fn neighbors_and_dropout_find_the_kinds_too() {
+        let toy = toy(320);
+        let config = TrainConfig { neighbors: 8, dropout: 0.2, ..config() };
+        let outcome =
+            Trainer::new(config).validation_labels(&toy.labels).fit(&toy.features(), &mut ()).unwrap();
+        let scores = outcome.epochs[outcome.best_epoch as usize - 1].validation.unwrap();
+        // Dropout learns more slowly; chance is an eighth.
+        assert!(scores.mean() > 0.6, "{scores:?}");
+    }
+
+    #[test]
     fn a_seed_gives_the_same_weights_whatever_the_threads() {
         let toy = toy(200);
         let train = |threads: usize, seed| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let config = TrainConfig { epochs: 2, seed, hidden: 300, ..config() };
+            let config = TrainConfig { epochs: 2, seed, hidden: 300, neighbors: 5, dropout: 0.3, ..config() };
             let trainer = Trainer::new(config);
             pool.install(|| trainer.fit(&toy.features(), &mut ()).unwrap().model.id())
         };

@@ -16,6 +16,8 @@ fn config() -> TrainConfig {
         hidden: 24,
         image_layers: 2,
         negatives: 32,
+        neighbors: 4,
+        dropout: 0.25,
         batch: 32,
         epochs: 5,
         learning_rate: 1e-3,

@@ -8,6 +8,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::sparse::SparseRows;
+
 /// Vectors a weight panel is wide.
 const PANEL: usize = 2;
 /// Pixels that go through all panels while they are in cache.
@@ -41,6 +43,11 @@ impl Pointwise {
         Self { inputs, outputs, panels, bias }
     }
 
+    /// Channels of the input.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     /// Channels of the output.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
@@ -50,6 +57,12 @@ impl Pointwise {
     /// what `output` held before when `accumulate`; then ReLU6 when `relu6`.
     pub(crate) fn apply(&self, input: &[f32], output: &mut [f32], accumulate: bool, relu6: bool) {
         Arch::new().dispatch(Apply { layer: self, input, output, accumulate, relu6 });
+    }
+
+    /// `output` (rows, outputs) = `input` times the weights, plus bias: the numbers that
+    /// [`apply`](Self::apply) gives, to the bit, as a step that multiplies by zero changes no sum.
+    pub(crate) fn apply_sparse(&self, input: &SparseRows<f32>, output: &mut [f32]) {
+        Arch::new().dispatch(ApplySparse { layer: self, input, output });
     }
 }
 
@@ -110,6 +123,39 @@ impl Apply<'_> {
                     let [sums] = product::<S, 1>(simd, row, panel, *bias);
                     finish.store(simd, sums, &mut place[column..][..used]);
                 }
+            }
+        }
+    }
+}
+
+struct ApplySparse<'a> {
+    layer: &'a Pointwise,
+    input: &'a SparseRows<f32>,
+    output: &'a mut [f32],
+}
+
+impl WithSimd for ApplySparse<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { layer, input, output } = self;
+        let width = PANEL * S::F32_LANES;
+        let panels = S::as_simd_f32s(&layer.panels).0.as_chunks::<PANEL>().0;
+        let biases = S::as_simd_f32s(&layer.bias).0.as_chunks::<PANEL>().0;
+        let finish = Finish { accumulate: false, relu6: false };
+        let columns = (0..layer.outputs).step_by(width);
+        for ((panel, bias), column) in panels.chunks_exact(layer.inputs).zip(biases).zip(columns) {
+            let used = width.min(layer.outputs - column);
+            for (entries, place) in input.entries().zip(output.chunks_exact_mut(layer.outputs)) {
+                let mut sums = *bias;
+                for &(channel, value) in entries {
+                    let value = simd.splat_f32s(value);
+                    for (sum, weight) in sums.iter_mut().zip(&panel[channel]) {
+                        *sum = simd.mul_add_e_f32s(value, *weight, *sum);
+                    }
+                }
+                finish.store(simd, sums, &mut place[column..][..used]);
             }
         }
     }
@@ -203,6 +249,20 @@ mod tests {
                 assert!((value - (sum + bias[channel] + before[at])).abs() < 1e-4);
             }
         }
+    }
+
+    #[test]
+    fn skipped_zeros_change_no_bit() {
+        let (rows, inputs, outputs) = (9, 200, 75);
+        let layer = Pointwise::new(inputs, outputs, &numbers(inputs * outputs, 1), &numbers(outputs, 2));
+        let mut input = vec![0.0; rows * inputs];
+        for (value, number) in input.iter_mut().step_by(131).zip(numbers(rows * inputs, 3)) {
+            *value = number;
+        }
+        let [mut dense, mut sparse] = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
+        layer.apply(&input, &mut dense, false, false);
+        layer.apply_sparse(&SparseRows::new(&input, inputs).unwrap(), &mut sparse);
+        assert_eq!(sparse, dense);
     }
 
     #[test]

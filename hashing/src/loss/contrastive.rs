@@ -3,7 +3,10 @@
 //! For pair i with output h and keys k_j (its own first, then negatives), logits are
 //! <h, k_j> / tau and the loss is minus the logarithm of the softmax's first entry, averaged over
 //! the batch, for both networks' outputs, added up. The gradient is
-//! dL/dh_i = sum_j (p_ij - [j = own]) k_j / (tau B).
+//! dL/dh_i = sum_j (p_ij - t_ij) k_j / (tau B), where t_ij is 1 for the own key and else 0.
+//!
+//! Where a pair has neighbors (not in the paper), t_ij spreads over its own key and theirs, and the loss is
+//! the cross entropy: log sum_j exp(l_ij) - sum_j t_ij l_ij.
 //!
 //! Keys are signs over sqrt(L), so a dot product is a sum of +-h. A table of all 256 signed sums
 //! of each eight neighboring values of h turns it into one look-up a byte; the gradient is the same
@@ -34,6 +37,7 @@ pub(crate) fn fused<T: Real>(
     outputs: [&[T]; 2],
     bits: usize,
     keys: &PackedKeys<'_>,
+    targets: &[T],
     temperature: f64,
 ) -> Differentiated<T> {
     let samples = outputs[0].len() / bits;
@@ -53,7 +57,7 @@ pub(crate) fn fused<T: Real>(
                 let indices = &keys.indices[sample * keys.keys..(sample + 1) * keys.keys];
                 scratch.fold(outputs);
                 scratch.logits(keys.signs, indices, scale);
-                let loss = softmax(&mut scratch.weights);
+                let loss = softmax(&mut scratch.weights, targets);
                 scratch.scatter(keys.signs, indices);
                 scratch.unfold([image_gradient, text_gradient], scale * share);
                 loss
@@ -144,40 +148,45 @@ impl<T: Real> Scratch<T> {
     }
 }
 
-/// Turns logits into their gradient, p_j - [j = own], and gives the loss of both sides.
-pub(super) fn softmax<T: Real>(weights: &mut [[T; 2]]) -> f64 {
+/// Turns logits into their gradient, p_j - t_j, and gives the loss of both sides; `targets` are the t_j of
+/// the first keys, all others are 0.
+pub(super) fn softmax<T: Real>(weights: &mut [[T; 2]], targets: &[T]) -> f64 {
     let mut loss = 0.0;
     for side in 0..2 {
-        let own = weights[0][side];
+        let first = weights[0][side];
+        let expected: T = weights.iter().zip(targets).map(|(weight, &target)| weight[side] * target).sum();
         // The largest logit is taken off first, so that no exponential overflows.
         let largest = weights
             .iter()
-            .fold(own, |largest, weight| if weight[side] > largest { weight[side] } else { largest });
+            .fold(first, |largest, weight| if weight[side] > largest { weight[side] } else { largest });
         let mut total = T::zero();
         for weight in &mut *weights {
             weight[side] = (weight[side] - largest).exp();
             total += weight[side];
         }
-        loss += total.ln().to_f64() + (largest - own).to_f64();
+        loss += total.ln().to_f64() + (largest - expected).to_f64();
         for weight in &mut *weights {
             weight[side] /= total;
         }
-        weights[0][side] -= T::one();
+        for (weight, &target) in weights.iter_mut().zip(targets) {
+            weight[side] -= target;
+        }
     }
     loss
 }
 
 /// The loss in candle operations: `outputs` (samples, bits), `keys` (samples, keys, bits) of unit
-/// norm, own first, without a gradient.
+/// norm, own first, without a gradient, `targets` of the first of them.
 pub(crate) fn autodiff(
     outputs: [&Tensor; 2],
     keys: &Tensor,
+    targets: &Tensor,
     temperature: f64,
 ) -> candle_core::Result<Tensor> {
     let side = |output: &Tensor| -> candle_core::Result<Tensor> {
         let logits = (output.unsqueeze(1)?.broadcast_mul(keys)?.sum(2)? / temperature)?;
-        let own = logits.narrow(1, 0, 1)?.squeeze(1)?;
-        (logits.log_sum_exp(D::Minus1)? - own)?.mean_all()
+        let expected = logits.narrow(1, 0, targets.dims1()?)?.broadcast_mul(targets)?.sum(1)?;
+        (logits.log_sum_exp(D::Minus1)? - expected)?.mean_all()
     };
     side(outputs[0])? + side(outputs[1])?
 }

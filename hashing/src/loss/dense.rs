@@ -28,6 +28,7 @@ pub(crate) fn fused<T: Real>(
     outputs: [&[T]; 2],
     bits: usize,
     keys: &DenseKeys<'_, T>,
+    targets: &[T],
     temperature: f64,
 ) -> Differentiated<T> {
     let samples = outputs[0].len() / bits;
@@ -48,7 +49,7 @@ pub(crate) fn fused<T: Real>(
                     let key = keys.row(index, bits);
                     *weight = outputs.map(|output| dot(output, key) * scale);
                 }
-                let loss = softmax(weights);
+                let loss = softmax(weights, targets);
                 for (weight, &index) in weights.iter().zip(indices) {
                     let [image, text] = weight.map(|weight| weight * scale * share);
                     let gradients = image_gradient.iter_mut().zip(&mut *text_gradient);

@@ -16,6 +16,9 @@ pub struct Hyper {
     /// Settings to start from [default: default]
     #[arg(long, value_enum)]
     preset: Option<Preset>,
+    /// Changes the preset to this method's settings [default: ucch]
+    #[arg(long, value_enum)]
+    method: Option<Method>,
     /// Bits of a code; must be those of the collection
     #[arg(long, alias = "bit", value_name = "N")]
     #[serde(skip)]
@@ -50,6 +53,15 @@ pub struct Hyper {
     /// Negatives drawn for each pair
     #[arg(long, alias = "K", value_name = "N")]
     negatives: Option<usize>,
+    /// Neighbors of each pair that count as positives
+    #[arg(long, value_name = "N")]
+    neighbors: Option<usize>,
+    /// What the neighbors together weigh
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    neighbor_share: Option<f64>,
+    /// Probability with which training leaves a feature or an activation out
+    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
+    dropout: Option<f64>,
     /// Epochs at the start whose keys come from the batch
     #[arg(long, alias = "warmup_epoch", value_name = "N")]
     warmup: Option<u32>,
@@ -97,6 +109,15 @@ enum Preset {
     Paper,
     /// For photos with captions
     Captions,
+}
+
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Method {
+    /// The published method
+    Ucch,
+    /// Beyond it: neighbors as positives, dropout, a higher learning rate, fewer epochs
+    UcchPlus,
 }
 
 #[derive(Clone, Copy, ValueEnum, Deserialize)]
@@ -152,7 +173,8 @@ impl Hyper {
         Ok(config)
     }
 
-    /// Sets what is given and leaves the rest; a preset sets everything but bits and seed first.
+    /// Sets what is given and leaves the rest; a preset sets everything but bits and
+    /// seed first, then the method what it changes.
     pub fn change(&self, config: &mut TrainConfig) {
         let (bits, seed) = (config.bits, config.seed);
         match self.preset {
@@ -160,6 +182,9 @@ impl Hyper {
             Some(Preset::Default) => *config = TrainConfig { bits, seed, ..TrainConfig::default() },
             Some(Preset::Paper) => *config = TrainConfig { seed, ..TrainConfig::paper(bits) },
             Some(Preset::Captions) => *config = TrainConfig { seed, ..TrainConfig::captions(bits) },
+        }
+        if let Some(Method::UcchPlus) = self.method {
+            *config = config.clone().plus();
         }
         put(&mut config.hidden, self.hidden);
         if let Some(&[image, text]) = self.layers.as_deref() {
@@ -171,6 +196,9 @@ impl Hyper {
         put(&mut config.temperature, self.temperature);
         put(&mut config.momentum, self.momentum);
         put(&mut config.negatives, self.negatives);
+        put(&mut config.neighbors, self.neighbors);
+        put(&mut config.neighbor_share, self.neighbor_share);
+        put(&mut config.dropout, self.dropout);
         put(&mut config.warmup_epochs, self.warmup);
         put(&mut config.epochs, self.epochs);
         put(&mut config.patience, self.patience.map(Some));
@@ -252,6 +280,15 @@ mod tests {
             config("--alpha 0 --ranking max-margin --margin 0.5 --keys continuous --patience 3").unwrap();
         assert_eq!((ablated.ranking, ablated.keys), (RankingLoss::MaxMargin, KeySource::Continuous));
         assert_eq!((ablated.margin, ablated.patience), (0.5, Some(3)));
+    }
+
+    #[test]
+    fn a_method_changes_the_preset_and_options_change_the_method() {
+        let plus = config("--preset captions --method ucch-plus --dropout 0.1").unwrap();
+        let expected = TrainConfig::captions(CodeBits::B128).plus();
+        assert_eq!(plus, TrainConfig { dropout: 0.1, ..expected });
+        let plain = config("--method ucch").unwrap();
+        assert_eq!(plain, TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() });
     }
 
     #[test]

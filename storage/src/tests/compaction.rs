@@ -228,7 +228,7 @@ fn what_is_written_during_a_merge_is_there_afterwards() {
     }
 }
 
-fn put_texts_with(store: &Store, id: CollectionId, ids: IdKind, first: u64, count: u64) {
+pub(super) fn put_texts_with(store: &Store, id: CollectionId, ids: IdKind, first: u64, count: u64) {
     let mut writer = store.writer(id).unwrap();
     for number in first..first + count {
         let given = (ids != IdKind::Auto).then(|| id_of(ids, number));

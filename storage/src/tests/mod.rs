@@ -9,6 +9,7 @@ mod fuzz;
 mod hooks;
 mod indexes;
 mod install;
+mod log;
 mod maintenance;
 mod predicates;
 mod reopen;

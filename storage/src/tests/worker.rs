@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::compaction::compact;
+use super::compaction::{compact, put_texts_with};
 use super::*;
 
 /// Waits for what the worker will do soon.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use twinbit::{CodeBits, Database, IdKind, Record, Schema};
 use twinbit_hashing::HashModel;
-use twinbit_storage::{Durability, ModelId, Store, StoreOptions};
+use twinbit_storage::{Compaction, Durability, ModelId, Store, StoreOptions};
 use twinbit_tests::{Contents, Row, Scratch, Workload, first_seed, scratch, size};
 
 use crate::recording::copy;
@@ -90,7 +90,10 @@ impl Left {
         let (folder, live) = (scratch(), scratch());
         let workload = Workload::small(Durability::Immediate);
         for last in [4, COMMITS] {
-            let store = workload.open(live.path()).unwrap();
+            // Nothing may happen while the folder is copied.
+            let compaction = Compaction { background: false, ..Compaction::default() };
+            let options = StoreOptions { compaction, ..workload.options() };
+            let store = Store::open(live.path(), options).unwrap();
             let id = workload.collection(&store).unwrap();
             for number in workload.commits(&store).unwrap() + 1..=last {
                 workload.step(&store, id, number).unwrap();
@@ -99,7 +102,14 @@ impl Left {
                 copy(live.path(), folder.path());
             }
         }
-        Left { folder, workload, after: (0..=COMMITS).map(|number| workload.contents(number)).collect() }
+        let after = (0..=COMMITS).map(|number| workload.contents(number)).collect();
+        let left = Left { folder, workload, after };
+        // Without damage everything is there.
+        let target = scratch();
+        copy(left.folder.path(), target.path());
+        let opened = workload.open(target.path()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(workload.commits(&opened).unwrap(), COMMITS);
+        left
     }
 
     /// The catalog's files that an open reads; RocksDB's `LOG` is its diary.

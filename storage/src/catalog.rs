@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -18,6 +19,8 @@ use crate::error::Error;
 use crate::format::CATALOG_MAGIC;
 use crate::id::CollectionId;
 use crate::keys;
+use crate::log::{self, Logs};
+use crate::meta::Counters;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +90,17 @@ pub(crate) struct Catalog {
     db: DB,
     path: PathBuf,
     writable: bool,
+    /// The last commit that is known to be on the disk.
+    synced: AtomicU64,
     _lock: Option<File>,
 }
 
 impl Catalog {
+    fn new(db: DB, path: &Path, lock: Option<File>) -> Self {
+        let writable = lock.is_some();
+        Catalog { db, path: path.to_path_buf(), writable, synced: AtomicU64::new(0), _lock: lock }
+    }
+
     /// Opens the catalog for writing, creating it when absent.
     pub(crate) fn open(path: &Path, cache_bytes: usize, lock: File) -> Result<Self, Error> {
         let cache = block_cache(cache_bytes);
@@ -99,23 +109,24 @@ impl Catalog {
         options.create_missing_column_families(true);
         let db = DB::open_cf_descriptors(&options, path, descriptors(&cache))
             .map_err(|e| wrap(path, "open", e))?;
-        Ok(Catalog { db, path: path.to_path_buf(), writable: true, _lock: Some(lock) })
+        Ok(Catalog::new(db, path, Some(lock)))
     }
 
     /// Opens the catalog as it is now, for reading.
     pub(crate) fn open_read_only(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
+        Logs::read(path)?.check_is_mended()?;
         let cache = block_cache(cache_bytes);
         let mut options = database_options();
         // Every table is opened at once, as the writer may remove any of them later.
         options.set_max_open_files(-1);
         let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(&cache), false)
             .map_err(|e| wrap(path, "open", e))?;
-        Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
+        Ok(Catalog::new(db, path, None))
     }
 
-    /// The format version of the catalog in a folder, read without changing anything there. `None`
-    /// when there is none yet.
-    pub(crate) fn format_version(path: &Path) -> Result<Option<u32>, Error> {
+    /// The format version of the catalog in a folder and its last commit, read without changing anything
+    /// there. `None` when there is none yet.
+    pub(crate) fn glance(path: &Path) -> Result<Option<(u32, u64)>, Error> {
         if !path.join("CURRENT").exists() {
             return Ok(None);
         }
@@ -124,40 +135,31 @@ impl Catalog {
         let db = DB::open_cf_for_read_only(&database_options(), path, families, false)
             .map_err(|e| wrap(path, "open", e))?;
         let Some(meta) = db.cf_handle(Family::Meta.name()) else { return Ok(None) };
-        let value = db.get_cf(&meta, keys::format()).map_err(|e| wrap(path, "read", e))?;
-        Ok(value.and_then(|value| format_version(&value)))
+        let get = |key: &[u8]| db.get_cf(&meta, key).map_err(|e| wrap(path, "read", e));
+        let version = get(&keys::format())?.and_then(|value| format_version(&value));
+        let counters = get(&keys::counters())?.and_then(|value| Counters::decode(&value));
+        Ok(version.map(|version| (version, counters.unwrap_or_default().version)))
     }
 
     /// Opens the catalog a second time for reading each of its files, with nothing in memory that
     /// would hide what is on disk now. Also returns damage of a log, beside which the rest can be read.
     ///
-    /// Opening checks the manifest, every record of the logs but one that is torn at the end, and of
-    /// each table the footer, the properties and the index.
+    /// Opening checks the manifest, and of each table the footer, the properties and the index.
     pub(crate) fn open_for_check(path: &Path) -> Result<(Self, Option<Error>), Error> {
-        let open = |mode| -> Result<Self, Error> {
-            let mut options = database_options();
-            options.set_max_open_files(-1);
-            options.set_wal_recovery_mode(mode);
-            let descriptors = Family::ALL.into_iter().map(|family| {
-                let mut table = BlockBasedOptions::default();
-                table.disable_cache();
-                let mut options = family_options(family, &table);
-                options.set_max_sequential_skip_in_iterations(u64::MAX);
-                ColumnFamilyDescriptor::new(family.name(), options)
-            });
-            let db = DB::open_cf_descriptors_read_only(&options, path, descriptors, false)
-                .map_err(|e| wrap(path, "open", e))?;
-            Ok(Catalog { db, path: path.to_path_buf(), writable: false, _lock: None })
-        };
-        match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
-            Ok(catalog) => Ok((catalog, None)),
-            // When leaving out damaged records of logs helps, those are the damage.
-            Err(error) if error.is_corruption() => match open(DBRecoveryMode::SkipAnyCorruptedRecord) {
-                Ok(catalog) => Ok((catalog, Some(damage::of_log(path, error)))),
-                Err(_) => Err(error),
-            },
-            Err(error) => Err(error),
-        }
+        let logs = Logs::read(path)?;
+        logs.check_is_mended()?;
+        let mut options = database_options();
+        options.set_max_open_files(-1);
+        let descriptors = Family::ALL.into_iter().map(|family| {
+            let mut table = BlockBasedOptions::default();
+            table.disable_cache();
+            let mut options = family_options(family, &table);
+            options.set_max_sequential_skip_in_iterations(u64::MAX);
+            ColumnFamilyDescriptor::new(family.name(), options)
+        });
+        let db = DB::open_cf_descriptors_read_only(&options, path, descriptors, false)
+            .map_err(|e| wrap(path, "open", e))?;
+        Ok((Catalog::new(db, path, None), logs.damage()))
     }
 
     /// Reads every data block of every table, those whose entries are all deleted or replaced
@@ -219,16 +221,27 @@ impl Catalog {
         for family in Family::ALL {
             handles.push(self.handle(family)?);
         }
-        Ok(Batch { inner: WriteBatch::default(), handles })
+        let mut inner = WriteBatch::default();
+        inner.put_log_data(log::mark(self.synced.load(Ordering::Acquire)));
+        Ok(Batch { inner, handles })
     }
 
-    /// Writes a batch: this is the one commit point of the database.
-    pub(crate) fn write(&self, batch: Batch<'_>, sync: bool) -> Result<(), Error> {
+    /// Tells that commit `version`, and so all before it, is on the disk.
+    pub(crate) fn is_synced(&self, version: u64) {
+        self.synced.fetch_max(version, Ordering::Release);
+    }
+
+    /// Writes the batch of commit `version`: this is the one commit point of the database.
+    pub(crate) fn write(&self, batch: Batch<'_>, version: u64, sync: bool) -> Result<(), Error> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         // Large batches are sorted, so that a key's place in memory is near the one before.
         options.set_memtable_insert_hint_per_batch(batch.inner.len() >= SORTED_BATCH);
-        self.db.write_opt(batch.inner, &options).map_err(|e| wrap(&self.path, "commit", e))
+        self.db.write_opt(batch.inner, &options).map_err(|e| wrap(&self.path, "commit", e))?;
+        if sync {
+            self.is_synced(version);
+        }
+        Ok(())
     }
 
     /// Pins the catalog as it is now.
@@ -303,7 +316,7 @@ fn database_options() -> Options {
     // After power is lost, the end of a log that was never synced may be torn: opening goes back to
     // the last whole commit before the damage. `AbsoluteConsistency` would refuse such a log, which
     // `Durability::Eventual` makes ordinary; the other two modes may skip over a lost commit and
-    // apply later ones.
+    // apply later ones. Damage of what was synced is told apart by the marks of `crate::log`.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_max_total_wal_size(ALL_LOGS);
     options.set_db_write_buffer_size(ALL_WRITE_BUFFERS);

@@ -144,7 +144,10 @@ impl<'f> Copy<'f> {
             return Err(Error::TargetTaken { path: temporary });
         }
         files.create_folder(&temporary)?;
-        let held = lock_file(&temporary.join(MARKER), &temporary)?;
+        let held = lock_file(&temporary.join(MARKER), &temporary).inspect_err(|_| {
+            // That of another copy is not empty.
+            let _ = files.remove_folder(&temporary);
+        })?;
         Ok(Copy { files, target, temporary, finished: false, _held: held })
     }
 

@@ -1,9 +1,6 @@
 //! Where RocksDB says that something is damaged: it tells by message only.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-
-use crate::error::Error;
 
 /// The file of the catalog and the offset in it that a message of RocksDB names; the catalog's folder
 /// and 0 where it names none.
@@ -12,19 +9,6 @@ pub(crate) fn place(catalog: &Path, message: &str) -> (PathBuf, u64) {
         Some((name, rest)) => (catalog.join(name), offset(rest)),
         None => (catalog.to_path_buf(), 0),
     }
-}
-
-/// Damage of a log, of which RocksDB does not say which: the only one there is, or else the folder.
-pub(crate) fn of_log(catalog: &Path, error: Error) -> Error {
-    let Error::Corrupt { path, offset, what } = error else { return error };
-    let is_log = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "log");
-    let entries = fs::read_dir(catalog).into_iter().flatten().filter_map(Result::ok);
-    let mut logs = entries.map(|entry| entry.path()).filter(is_log);
-    let path = match (path == *catalog, logs.next(), logs.next()) {
-        (true, Some(only), None) => only,
-        _ => path,
-    };
-    Error::Corrupt { path, offset, what: format!("a record of the log: {what}") }
 }
 
 /// The name of the first file in a message that has one, and what follows it.

@@ -22,6 +22,9 @@ pub const END_MAGIC: [u8; 8] = *b"\x89TBEND\r\n";
 /// Value under the catalog's format key, before the version.
 pub const CATALOG_MAGIC: [u8; 8] = *b"twinbit\0";
 
+/// What a commit's mark in the catalog's log begins with.
+pub(crate) const LOG_MARK_MAGIC: [u8; 4] = *b"TBLM";
+
 /// Where a segment file has its format version, after the first bytes.
 pub const VERSION_OFFSET: usize = 8;
 /// Columns start at multiples of this; the header fills one page.

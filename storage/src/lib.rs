@@ -94,6 +94,7 @@ mod install_note;
 mod keys;
 mod layout;
 mod lock;
+mod log;
 mod meta;
 mod mmap;
 mod model_file;

@@ -25,11 +25,13 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
         }
         Err(TryLockError::Error(error)) => return Err(Error::io(path, "lock")(error)),
     }
-    // The process number only serves the message of the next one; it need not be durable.
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(Error::io(path, "write"))?;
+    // The process number only serves the message of the next one; it need not be durable, and on a full
+    // disk it may be missing.
+    let written =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = written {
+        tracing::warn!(path = %path.display(), %error, "the lock is held, but does not say by whom");
+    }
     Ok(file)
 }
 

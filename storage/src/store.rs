@@ -77,9 +77,11 @@ impl Store {
             batch.put(Family::Meta, keys::counters(), Counters::default().encode());
             // The catalog's folder is new too, and a first commit must not be lost with its name.
             layout.files.sync_folder(&layout.root)?;
-            catalog.write(batch, true)?;
+            catalog.write(batch, 0, true)?;
         }
         let state = State::load(&layout, catalog.pin()).map_err(|error| missing_is_damage(&layout, error))?;
+        // What RocksDB finds in its logs it writes into tables while it opens.
+        catalog.is_synced(state.counters.version);
         sweep::remove_unnamed(&layout, &state)?;
         let mut store = Store::new(layout, options, state, false);
         if store.inner.options.compaction.background {
@@ -368,7 +370,7 @@ impl Inner {
         counters.version += 1;
         counters.next_segment = self.next_segment.load(Ordering::Relaxed);
         batch.put(Family::Meta, keys::counters(), counters.encode());
-        if let Err(error) = catalog.write(batch, sync) {
+        if let Err(error) = catalog.write(batch, counters.version, sync) {
             self.poison(&error.to_string());
             return Err(error);
         }

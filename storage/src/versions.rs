@@ -1,4 +1,5 @@
-//! Refusing what a newer version of this library wrote, before anything is changed.
+//! Refusing what a newer version of this library wrote and logs that lost commits, before anything is
+//! changed.
 
 use std::path::Path;
 
@@ -6,14 +7,19 @@ use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::format::{FORMAT_VERSION, FileKind, TEMPORARY_ENDING, VERSION_OFFSET};
 use crate::layout::{Layout, is_our_name};
+use crate::log::Logs;
 
-/// Looks at the versions of the catalog and of all segment files without opening the catalog for
-/// writing: RocksDB rewrites its log and manifest when it opens, whatever they hold.
+/// Looks at the versions of the catalog and of all segment files, and at the catalog's logs, without
+/// opening the catalog for writing: RocksDB rewrites its log and manifest when it opens, whatever they hold.
 ///
-/// What cannot be read here is no reason to stop: opening meets it again and says what it is.
+/// What cannot be read here is no reason to stop: opening meets it again and says what it is. The one thing
+/// changed is a byte in the end of a log that was torn so that RocksDB would misread it.
 pub(crate) fn check(layout: &Layout) -> Result<(), Error> {
-    if let Ok(Some(found)) = Catalog::format_version(&layout.catalog) {
-        refuse_newer(&layout.catalog, found)?;
+    let logs = Logs::read(&layout.catalog)?;
+    logs.mend()?;
+    let glance = Catalog::glance(&layout.catalog);
+    if let Ok(Some((version, _))) = glance {
+        refuse_newer(&layout.catalog, version)?;
     }
     for name in layout.files.names(&layout.segments)? {
         if is_our_name(&name) && !name.ends_with(TEMPORARY_ENDING) {
@@ -23,7 +29,10 @@ pub(crate) fn check(layout: &Layout) -> Result<(), Error> {
             }
         }
     }
-    Ok(())
+    match glance {
+        Ok(Some((_, last_commit))) => logs.check(&layout.catalog, last_commit),
+        _ => Ok(()),
+    }
 }
 
 fn segment_version(layout: &Layout, path: &Path) -> Option<u32> {

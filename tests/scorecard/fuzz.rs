@@ -11,7 +11,8 @@ use twinbit::{
 };
 use twinbit_hashing::HashModel;
 use twinbit_tests::{
-    ColumnOf, Row, Scratch, fuzz, fuzz_time, npy, npy_f32, parquet_file, picture, scratch, shard,
+    ColumnOf, Row, Scratch, fuzz, fuzz_time, mat_compressed, mat_file, mat_matrix, npy, npy_f32,
+    parquet_file, picture, scratch, shard,
 };
 
 /// Fuzzes one kind of input.
@@ -86,6 +87,26 @@ fn array_files_of_any_content_are_read_or_refused() {
     row("fuzzing: .npz files", "npz", &[npz(&inputs[0])], &mut |bytes| {
         fs::write(&path, bytes).unwrap();
         read_array(&path)
+    });
+}
+
+#[test]
+fn matlab_files_of_any_content_are_read_or_refused() {
+    let folder = scratch();
+    let path = folder.path().join("array.mat");
+    let numbers = [1.0_f64, -2.5, 3.0, 4.0, 5.0, 6.0].map(f64::to_le_bytes).concat();
+    let doubles = mat_matrix("XAll", 6, [3, 2], 9, &numbers);
+    let packed = mat_matrix("labels", 6, [3, 4], 2, &[0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 1]);
+    let inputs = [
+        mat_file(std::slice::from_ref(&doubles)),
+        mat_file(&[mat_compressed(&doubles, 0)]),
+        mat_file(&[mat_compressed(&packed, 0)]),
+        mat_file(&[packed, mat_compressed(&doubles, 0)]),
+    ];
+    row("fuzzing: .mat files", "mat", &inputs, &mut |bytes| {
+        fs::write(&path, bytes).unwrap();
+        let labels = folder.path().join("array.mat:labels");
+        read_array(&path) | Array::open(labels).is_ok_and(|array| array.to_u8().is_ok())
     });
 }
 

@@ -5,7 +5,9 @@
 use std::fs;
 use std::process::Command;
 
-use twinbit_tests::{ColumnOf, Row, npy, parquet_file, scratch, shard};
+use twinbit_tests::{
+    ColumnOf, Row, mat_compressed, mat_element, mat_file, mat_matrix, npy, parquet_file, scratch, shard,
+};
 
 /// Address space of the reading process, in KiB: the program, its threads' stacks and RocksDB take a
 /// part of it.
@@ -58,6 +60,7 @@ fn inputs() -> Vec<(&'static str, Vec<u8>, bool)> {
     let mut tar_of_huge_member = shard(&[("a.png", b"x")]);
     tar_of_huge_member[124..136].copy_from_slice(b"77777777777\0");
     let nan = f32::NAN.to_le_bytes();
+    let matrix = |side: i32, kind: u32, bytes: u32| matrix_announcing([side, side], kind, bytes);
     vec![
         ("claims.png", png_claiming(u32::MAX / 2, u32::MAX / 2), false),
         ("claims-wide.png", png_claiming(1 << 30, 1), false),
@@ -75,6 +78,13 @@ fn inputs() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("rows.npy", b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 2), }                                        \n".to_vec(), false),
         ("header.npy", [&b"\x93NUMPY\x02\x00"[..], &u32::MAX.to_le_bytes()].concat(), false),
         ("nan.npy", npy("<f4", 1, 2, &[nan, nan].concat()), false),
+        ("claims.mat", mat_file(&[mat_compressed(&matrix(20_000, 9, 3_200_000_000), 0)]), false),
+        ("claims-unpacked.mat", mat_file(&[matrix(20_000, 9, 3_200_000_000)]), false),
+        ("shape.mat", mat_file(&[matrix(i32::MAX, 9, 8)]), false),
+        ("bomb.mat", mat_file(&[mat_compressed(&matrix(17_000, 2, 289_000_000), 289_000_000)]), false),
+        ("smaller-bomb.mat", mat_file(&[mat_compressed(&matrix(15_000, 2, 225_000_000), 225_000_000)]), true),
+        ("name.mat", mat_file(&[mat_element(14, &[mat_element(6, &[6; 8]), mat_element(5, &[1; 8]), [1_u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat()].concat())]), false),
+        ("elements.mat", mat_file(&vec![mat_element(3, &[]); 1 << 20]), false),
         ("names.tar", shard_with_name("../../escaped.txt", b"a caption"), true),
         ("absolute.tar", shard_with_name("/tmp/twinbit-escaped.txt", b"a caption"), true),
         ("huge-member.tar", tar_of_huge_member, false),
@@ -112,6 +122,15 @@ fn parquet_of_large_page() -> Vec<u8> {
     file.extend(sizes);
     file.extend(&rest[6..]);
     file
+}
+
+/// A matrix of doubles that announces so many bytes of numbers, and has none.
+fn matrix_announcing(shape: [i32; 2], kind: u32, bytes: u32) -> Vec<u8> {
+    let mut matrix = mat_matrix("x", 6, shape, kind, &[]);
+    let end = matrix.len();
+    matrix[end - 4..].copy_from_slice(&bytes.to_le_bytes());
+    matrix[4..8].copy_from_slice(&bytes.saturating_add(64).to_le_bytes());
+    matrix
 }
 
 /// A tar file with a member of a name that tools refuse to write.

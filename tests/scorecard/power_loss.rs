@@ -33,7 +33,12 @@ fn fail(recorded: &mut Recorded, durability: Durability, least: u64, seeds: Rang
         let told = acknowledged(recorded, step).unwrap_or(0).max(least);
         let least = if durability == Durability::Immediate { told } else { least };
         let found = references.check(&folder, least, told);
-        let found = found.unwrap_or_else(|wrong| panic!("{durability:?}, seed {seed}, step {step}: {wrong}"));
+        let found = found.unwrap_or_else(|wrong| {
+            // The recording, and so this failure, cannot be had again: the folder as the failure left it is kept.
+            let kept = std::env::temp_dir().join(format!("twinbit-power-loss-{durability:?}-{seed}"));
+            recorded.write_after_power_loss(&kept, &mut CrashModel::new(!seed));
+            panic!("{durability:?}, seed {seed}, step {step}: {wrong}; kept in {}", kept.display())
+        });
         outcome.lossy += u64::from(found < told);
         std::fs::remove_dir_all(&folder).unwrap();
     }

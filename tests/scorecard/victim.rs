@@ -192,6 +192,7 @@ fn read_hostile(folder: &Path, name: &str) -> Result<(), String> {
         Some("safetensors") => fs::read(&path)
             .map_err(|error| error.to_string())
             .and_then(|bytes| HashModel::from_bytes(&bytes).map(|_| ()).map_err(|error| error.to_string())),
+        Some("mat") => Array::open(&path).map(|_| ()).map_err(|error| error.to_string()),
         Some("filter") => fs::read_to_string(&path)
             .map_err(|error| error.to_string())
             .and_then(|text| Filter::parse(&text).map(|_| ()).map_err(|error| error.to_string())),

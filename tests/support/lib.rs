@@ -16,7 +16,7 @@ mod workload;
 pub use data::data_set;
 pub use disk::{CrashModel, Recorded};
 pub use faulty::{FaultyFileSystem, ForgetfulFileSystem};
-pub use files::{npy, npy_f32, picture, shard};
+pub use files::{mat_compressed, mat_element, mat_file, mat_matrix, npy, npy_f32, picture, shard};
 pub use fixtures::{Fixture, fixtures};
 pub use mutate::{Random, fuzz};
 pub use row::{Row, Scratch, first_seed, fuzz_time, is_long, is_thorough, scratch, seconds, size};

@@ -10,6 +10,7 @@ mod fuzz;
 mod hooks;
 mod indexes;
 mod install;
+mod log;
 mod maintenance;
 mod predicates;
 mod reopen;

@@ -59,3 +59,28 @@ fn a_sync_does_not_cover_what_returned_after_it_began() {
     disk.advance(3);
     assert!(outcomes(&disk).contains(&Some(vec![])));
 }
+
+/// Row 3, `Eventual`, seed 1669: RocksDB makes a manifest and renames `CURRENT` to name it before it
+/// syncs the folder. A file system that lost the first and kept the second left a catalog without its
+/// manifest.
+#[test]
+fn a_name_survives_only_with_the_earlier_changes_of_its_folder() {
+    let mut disk = recorded(vec![
+        name("MANIFEST", 0),
+        name("CURRENT", 1),
+        Step::Names { folder: 1, entries: vec![("other".to_owned(), Some(Node::File(1)))] },
+    ]);
+    disk.folders.push(FolderState::default());
+    disk.advance(3);
+    let found: std::collections::BTreeSet<Vec<bool>> = (0..200)
+        .map(|seed| {
+            let folders = CrashModel::new(seed).names(&disk.folders);
+            let there = |folder: usize, name| folders[folder].contains_key(name);
+            vec![there(0, "MANIFEST"), there(0, "CURRENT"), there(1, "other")]
+        })
+        .collect();
+    // Every end of the one folder's changes, each with and without those of the other.
+    let expected = [[false, false], [true, false], [true, true]];
+    let with = |other| expected.iter().map(move |[manifest, current]| vec![*manifest, *current, other]);
+    assert_eq!(found, with(false).chain(with(true)).collect());
+}

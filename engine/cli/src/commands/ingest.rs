@@ -35,7 +35,8 @@ pub struct Arguments {
     /// Folders, .jsonl lists or .tar shards
     #[arg(value_name = "SOURCE", required_unless_present_any = ["image", "text", "codes"])]
     sources: Vec<PathBuf>,
-    /// Image features: rows of float16, float32 or uint8
+    /// Image features: rows of float16, float32 or uint8, in a .npy, .npz or MATLAB .mat file; FILE:KEY
+    /// names an array of several
     #[arg(long, value_name = "X.npy", conflicts_with_all = ["sources", "codes"])]
     image: Option<PathBuf>,
     /// Text features, row by row the partners of the image features
@@ -198,7 +199,7 @@ fn kind(path: &Path, format: Option<Format>) -> Result<Format> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("jsonl" | "ndjson") => Ok(Format::Pairs),
         Some("tar") => Ok(Format::Webdataset),
-        Some("npy" | "npz") => Err(Failure::usage(format!(
+        Some("npy" | "npz" | "mat") => Err(Failure::usage(format!(
             "{}: say what the array holds, with --image, --text or --codes",
             path.display()
         ))),

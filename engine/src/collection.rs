@@ -185,6 +185,16 @@ impl Collection {
         Trainer::new(self)
     }
 
+    /// Whether any other model than the present one could be installed, whatever its shape: to be asked
+    /// before a long training.
+    ///
+    /// # Errors
+    /// [`Error::ExternalCodes`], and [`Error::InputsNotKept`] when there are records whose inputs are gone.
+    pub fn check_installable(&self) -> Result<()> {
+        let view = self.view()?;
+        install::check_installable(&*self.shared_schema(&view)?, &view)
+    }
+
     /// Makes `model` the one that encodes records and queries: encodes what is stored, then switches
     /// all of it at once. Searches and single writes go on under the old model meanwhile.
     ///

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use half::f16;
 use rayon::prelude::*;
 use twinbit_kernels::CodesBuf;
-use twinbit_storage::Part;
+use twinbit_storage::{CollectionView, Part};
 
 use crate::collection::Collection;
 use crate::encode::{Kept, encode_rows};
@@ -23,13 +23,8 @@ pub(crate) fn install(
     let view = collection.view()?;
     let schema = collection.shared_schema(&view)?;
     let name = view.info().name.clone();
-    if schema.has_external_codes() {
-        return Err(Error::ExternalCodes { collection: name });
-    }
+    check_installable(&schema, &view)?;
     check_fit(&schema, model)?;
-    if !schema.keeps_inputs() && !view.is_empty() {
-        return Err(not_kept(name));
-    }
     let database = collection.database();
     let bytes = model.to_bytes();
     let mut encode = |part: &Part| {
@@ -41,6 +36,18 @@ pub(crate) fn install(
     database.store().install_model(collection.id(), id, &bytes, &mut encode, progress)?;
     database.remember_model(model);
     Ok(())
+}
+
+/// Whether a collection can take any other model than the one it has.
+pub(crate) fn check_installable(schema: &Schema, view: &CollectionView) -> Result<()> {
+    let name = || view.info().name.clone();
+    if schema.has_external_codes() {
+        return Err(Error::ExternalCodes { collection: name() });
+    }
+    match schema.keeps_inputs() || view.is_empty() {
+        true => Ok(()),
+        false => Err(not_kept(name())),
+    }
 }
 
 fn not_kept(collection: String) -> Error {

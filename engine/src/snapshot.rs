@@ -91,9 +91,37 @@ impl Snapshot {
     /// # Errors
     /// When they cannot be read.
     pub fn fields_of(&self, hits: &[Hit]) -> Result<Vec<Fields>> {
+        Ok(self.fields_and_of(hits)?.into_iter().map(|(fields, _)| fields).collect())
+    }
+
+    /// The fields of each hit, and the record whose image its text describes too, if there is one:
+    /// see [`Record::of`](crate::Record::of).
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn fields_and_of(&self, hits: &[Hit]) -> Result<Vec<(Fields, Option<RecordId>)>> {
         let ordinals: Vec<u64> = hits.iter().map(Hit::ordinal).collect();
         let fields = self.view.fields_many(&ordinals)?;
-        Ok(fields.into_iter().map(|fields| named(fields, &self.schema).1).collect())
+        let split = |fields| {
+            let (of, fields) = named(fields, &self.schema);
+            (fields, of)
+        };
+        Ok(fields.into_iter().map(split).collect())
+    }
+
+    /// Whether the model's text encoder knows any word or piece of a word in a text. Where it knows
+    /// none, the text has the same code as every other such text. `None` where no text is encoded.
+    ///
+    /// # Errors
+    /// When the model cannot be read.
+    pub fn knows_text(&self, text: &str) -> Result<Option<bool>> {
+        let model = self.collection.database().model(&self.view)?;
+        let Some(featurizer) = model.as_ref().and_then(|model| model.text_featurizer()) else {
+            return Ok(None);
+        };
+        let mut features = vec![0.0; featurizer.width()];
+        featurizer.encode(text, &mut features)?;
+        Ok(Some(features.iter().any(|value| *value != 0.0)))
     }
 
     /// The ids of all records that a filter selects, in the order of their writes.

@@ -30,6 +30,12 @@ pub(crate) fn toy(pairs: usize) -> Toy {
 }
 
 impl Toy {
+    /// The same but for one number of one image.
+    pub(crate) fn changed_in(mut self, pair: usize) -> Self {
+        self.image[pair * 20] += 1.0;
+        self
+    }
+
     pub(crate) fn features(&self) -> Features<'_> {
         Features::new(&self.image, 20, &self.text, 12).unwrap()
     }

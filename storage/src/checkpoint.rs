@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::format::{CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING};
 use crate::gate::lock;
 use crate::layout::Layout;
-use crate::lock::lock as lock_file;
+use crate::lock::{hold, lock as lock_file};
 use crate::options::StoreOptions;
 use crate::state::State;
 use crate::store::Store;
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Makes a database at `target` from a checkpoint, or from any database that no process writes
-    /// to, after verifying all of it.
+    /// to, after verifying all of it. The source stays as it is, and may be on a read-only medium.
     ///
     /// # Errors
     /// [`Error::TargetTaken`] when there is something at `target`, [`Error::Locked`] when the source
@@ -82,7 +82,7 @@ impl Store {
         let reader = Store::open_read_only(&layout.root, options)?;
         // A checkpoint has no lock file and needs none; a database that was in use has one.
         let _held = match layout.lock.exists() {
-            true => Some(lock_file(&layout.lock, &layout.root)?),
+            true => Some(hold(&layout.lock, &layout.root)?),
             false => None,
         };
         reader.refresh()?;
@@ -188,7 +188,12 @@ impl<'f> Copy<'f> {
         self.files.remove(&self.temporary.join(MARKER))?;
         self.files.sync_folder(&self.temporary)?;
         // A rename replaces an empty folder.
-        self.files.rename(&self.temporary, &self.target)?;
+        let renamed = self.files.rename(&self.temporary, &self.target);
+        if renamed.is_err() && !self.temporary.exists() {
+            // It has the name, but not for good: what is there is to be removed.
+            self.temporary.clone_from(&self.target);
+        }
+        renamed?;
         self.finished = true;
         Ok(copied)
     }

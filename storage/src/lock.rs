@@ -16,15 +16,7 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
         .truncate(false)
         .open(path)
         .map_err(Error::io(path, "open"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = (&file).take(32).read_to_string(&mut text);
-            return Err(Error::Locked { path: database.to_path_buf(), pid: text.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(error)) => return Err(Error::io(path, "lock")(error)),
-    }
+    acquire(&file, path, database)?;
     // The process number only serves the message of the next one; it need not be durable, and on a full
     // disk it may be missing.
     let written =
@@ -33,6 +25,25 @@ pub(crate) fn lock(path: &Path, database: &Path) -> Result<File, Error> {
         tracing::warn!(path = %path.display(), %error, "the lock is held, but does not say by whom");
     }
     Ok(file)
+}
+
+/// Takes the lock of a database without changing its file: others are told no process.
+pub(crate) fn hold(path: &Path, database: &Path) -> Result<File, Error> {
+    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    acquire(&file, path, database)?;
+    Ok(file)
+}
+
+fn acquire(mut file: &File, path: &Path, database: &Path) -> Result<(), Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = (&mut file).take(32).read_to_string(&mut text);
+            Err(Error::Locked { path: database.to_path_buf(), pid: text.trim().parse().ok() })
+        }
+        Err(TryLockError::Error(error)) => Err(Error::io(path, "lock")(error)),
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +57,12 @@ mod tests {
         let held = lock(&path, folder.path()).unwrap();
         let refused = lock(&path, folder.path());
         assert!(matches!(refused, Err(Error::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
+        assert!(matches!(hold(&path, folder.path()), Err(Error::Locked { .. })));
+        drop(held);
+        std::fs::write(&path, "what it was").unwrap();
+        let held = hold(&path, folder.path()).unwrap();
+        assert!(matches!(lock(&path, folder.path()), Err(Error::Locked { pid: None, .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), b"what it was");
         drop(held);
         assert!(lock(&path, folder.path()).is_ok());
     }

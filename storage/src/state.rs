@@ -186,7 +186,12 @@ impl CollectionState {
         pin.scan_prefix(Family::Meta, &keys::segments(id), &mut |key, value| {
             let entry = SegmentEntry::decode(value)
                 .ok_or_else(|| pin.corrupt(Family::Meta, key, "the segment's entry is unreadable"))?;
-            segments.push(open_segment(layout, &state.info, &entry)?);
+            let segment = open_segment(layout, &state.info, &entry)?;
+            // By this key segments are in order, and without it a later switch would miss the entry.
+            if keys::last_number(key) != Some(segment.rows.base()) {
+                return Err(pin.corrupt(Family::Meta, key, "the segment begins at another ordinal"));
+            }
+            segments.push(segment);
             Ok(ControlFlow::Continue(()))
         })?;
         for segment in segments {

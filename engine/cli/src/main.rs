@@ -19,6 +19,7 @@ mod log;
 mod output;
 mod page;
 mod progress;
+mod replace;
 mod session;
 mod values;
 

@@ -188,6 +188,14 @@ fn own_pictures_with_captions_are_found_by_words() {
     let caption = &place.json("get p.db red0#2")[0];
     assert_eq!((&caption["of"], &caption["text"]), (&json!("red0"), &json!("red number 0")));
     assert_eq!(caption["modalities"], json!(["text"]));
+    // A further caption says whose it is; a picture's own one does not.
+    let found = &place.json("search p.db --text red~square --against text -k 48")[0]["hits"];
+    let of = |id: &str| found.as_array().unwrap().iter().find(|hit| hit["id"] == id).unwrap().get("of");
+    assert_eq!((of("red0#2"), of("red0")), (Some(&json!("red0")), None));
+    // Words that no caption had any piece of.
+    let warned = |words: &str| text(&place.run(&format!("search p.db --text {words}")).stderr);
+    assert!(warned("zzzzz").contains("knows no word of \"zzzzz\""));
+    assert!(!warned("red").contains("warning"));
 }
 
 /// Four codes of 16 bits at distances 0, 1, 2 and 16 from zero.

@@ -238,6 +238,12 @@ fn a_field_or_a_value_that_does_not_fit() {
     assert!(refused(&place, "field add a.db year:str").contains("year"));
     place.write("meta.jsonl", "{\"yaer\":1}\n".repeat(PAIRS));
     assert!(refused(&empty_with(&place), INGEST).contains("yaer"));
+    // The line to blame is named, not only the array's row.
+    for line in ["{\"year\":\"soon\"}\n", "no object\n", "{\"year\":[1]}\n"] {
+        place.write("meta.jsonl", format!("{{}}\n{line}{}", "{}\n".repeat(PAIRS - 2)));
+        let message = refused(&empty_with(&place), INGEST);
+        assert!(message.contains("meta.jsonl line 2"), "{message}");
+    }
 }
 
 /// An empty database beside the files of another place.

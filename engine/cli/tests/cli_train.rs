@@ -66,6 +66,22 @@ fn training_stops_when_patience_ends() {
     assert_eq!(lines.len() as u64 - 1, best + 2);
 }
 
+#[test]
+fn a_model_that_could_not_be_installed_is_not_trained() {
+    let place = Place::new();
+    write_arrays(&place);
+    place.ok(&format!("{CREATE} --keep-inputs no"));
+    let install = train("").replace("--no-install", "");
+    // An empty collection takes any model.
+    place.ok(&install);
+    place.ok(INGEST);
+    let output = place.run(&format!("{install} --json"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "it trained first: {}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("keep"), "{}", text(&output.stderr));
+    place.ok(&train("--save model.safetensors"));
+}
+
 /// How often a piece of text stands in a file.
 fn times(place: &Place, file: &str, piece: &str) -> usize {
     place.read(file).matches(piece).count()
@@ -146,6 +162,32 @@ fn an_experiment_becomes_a_table_beside_the_published_numbers() {
     // Tables of ours are replaced, and the same seeds give the same.
     place.ok("experiment e/mine.toml --threads 1 --quiet");
     assert_eq!(place.read("e/mine.csv"), csv);
+
+    // Broken off after three runs it goes on with the others, and keeps these three.
+    let written = place.read("e/mine.runs.csv");
+    let kept: String = written.lines().take(1 + 3).map(|line| format!("{line}\n")).collect();
+    let marked = kept.replacen(&kept.split(',').nth(11).unwrap().to_owned(), "123456.5", 1);
+    assert_ne!(marked, kept);
+    place.write("e/mine.runs.csv", &marked);
+    let resumed = place.json("experiment e/mine.toml --threads 1 --resume");
+    assert_eq!(resumed.len(), 8);
+    assert!(resumed.iter().zip(&runs).all(|(now, before)| now["test"] == before["test"]));
+    assert_eq!(resumed.iter().filter(|run| run["seconds"] == 123_456.5).count(), 1);
+    assert_eq!(place.read("e/mine.csv"), csv);
+    assert!(place.read("e/mine.runs.csv").starts_with(&marked));
+    // Other settings are other runs, and so are other data.
+    let longer = place.read("e/mine.toml").replace("epochs = 6", "epochs = 5");
+    place.write("e/mine.toml", longer);
+    let other = place.json("experiment e/mine.toml --threads 1 --resume");
+    assert!(other.iter().all(|run| run["seconds"] != 123_456.5));
+    place.write("e/mine.runs.csv", format!("{marked}half a line"));
+    assert!(place.fails("experiment e/mine.toml --resume").contains("line 5"));
+    place.write("e/mine.runs.csv", "my notes");
+    assert!(place.fails("experiment e/mine.toml").contains("no runs of an experiment"));
+    let mut files: Vec<_> =
+        std::fs::read_dir(place.path("e")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["mine.csv", "mine.md", "mine.runs.csv", "mine.toml"]);
 }
 
 #[test]
@@ -162,6 +204,10 @@ fn an_experiment_that_cannot_run_says_why_before_the_first_run() {
     assert!(refused("test = 16", "").contains("test"));
     assert!(refused("test = 16", "test = 96").contains("none to train on"));
     assert!(refused("max-margin, m = 0.5\"", "UCCH\"").contains("same name"));
+    assert!(refused("bits = [16, 32]", "bits = [16, 32, 16]").contains("16 bits twice"));
+    assert!(refused("seeds = [1, 2]", "seeds = [2, 2]").contains("seed 2 twice"));
+    assert!(refused("layers = [2, 1]", "layers = [3]").contains("array of length 2"));
+    assert!(refused("layers = [2, 1]", "layers = [3, 2, 1]").contains("layers"));
     assert!(refused("text.npy", "label.toml").contains("label.toml"));
     assert!(place.fails("experiment none.toml").contains("none.toml"));
     place.write("e.toml", EXPERIMENT);

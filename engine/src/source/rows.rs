@@ -124,7 +124,8 @@ impl Rows {
                     Content { record, captions: Vec::new() }
                 });
                 let next = Position { part: 0, offset: number as u64 + 1 };
-                let item = Item { name: self.row_name(number), next, content: content.map_err(Error::from) };
+                let name = self.row_name(number, [&ids, &fields]);
+                let item = Item { name, next, content: content.map_err(Error::from) };
                 if each(item).is_break() {
                     return Ok(());
                 }
@@ -134,9 +135,11 @@ impl Rows {
         Ok(())
     }
 
-    fn row_name(&self, row: usize) -> String {
+    /// A row, with the lines that were read for it: any of them may be to blame for an error.
+    fn row_name(&self, row: usize, lists: [&List; 2]) -> String {
         let first = self.arrays().next().map_or("", |(_, array)| array.name());
-        format!("{first} row {row}")
+        let lines: String = lists.into_iter().flatten().map(|lines| format!(", {}", lines.name())).collect();
+        format!("{first} row {row}{lines}")
     }
 
     /// The id and the fields of the next row. The outer error ends the source.
@@ -153,7 +156,7 @@ impl Rows {
         };
         let Some(lines) = fields else { return Ok(record) };
         let object = match next_line(lines)? {
-            Ok(line) => json::object(line.as_bytes(), || "its line".to_owned()),
+            Ok(line) => json::object(line.as_bytes(), || "the fields".to_owned()),
             Err(error) => Err(error),
         };
         let (mut record, object) = match (record, object) {

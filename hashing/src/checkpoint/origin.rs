@@ -9,8 +9,8 @@ use crate::epoch::read;
 use crate::source::PairSource;
 use crate::validation::Validation;
 
-/// Pairs whose features go into the fingerprint, spread evenly.
-const SAMPLED_PAIRS: usize = 64;
+/// Pairs that are read at once.
+const PAIRS_A_BLOCK: usize = 1024;
 
 /// The number of pairs trained on, and a fingerprint of them, of the labels and of what is held out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,11 +42,12 @@ impl Origin {
                 pairs.iter().for_each(|&pair| number(pair.into()));
             }
         }
-        let stride = training.len().div_ceil(SAMPLED_PAIRS).max(1);
-        let sample: Vec<u32> = training.iter().copied().step_by(stride).collect();
         for modality in Modality::ALL {
-            for value in read(source, modality, &sample, 0)? {
-                digest.update(value.to_le_bytes());
+            for pairs in training.chunks(PAIRS_A_BLOCK) {
+                // As the first epoch reads them: of several captions, the one that is drawn then.
+                let values = read(source, modality, pairs, 0)?;
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                digest.update(bytes);
             }
         }
         let digits = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -147,6 +147,10 @@ fn other_settings_and_other_pairs_are_refused_and_named() {
     assert_eq!(resume(config(), &longer, &longer.labels), "number of training pairs");
     let labels = crate::Labels::from_sets((0..150).map(|_| [1])).unwrap();
     assert_eq!(resume(config(), &right, &labels), "fingerprint of the pairs and labels");
+    for pair in [0, 148, 149] {
+        let other = toy(150).changed_in(pair);
+        assert_eq!(resume(config(), &other, &other.labels), "fingerprint of the pairs and labels", "{pair}");
+    }
 }
 
 fn reason(bytes: &[u8]) -> String {

@@ -228,9 +228,10 @@ fn switch(
         let place = place_of(&next, old).ok_or(Error::Canceled)?;
         // Ordinals between segments have no rows, so what is noted of them goes too.
         let neighbor = |index: Option<usize>| index.and_then(|index| next.parts.get(index)?.segment());
-        let first = neighbor(place.start.checked_sub(1)).map_or(0, |before| before.rows.last() + 1);
+        let first =
+            neighbor(place.start.checked_sub(1)).map_or(0, |before| before.rows.last().saturating_add(1));
         let last = match (neighbor(Some(place.end)), old.last()) {
-            (Some(after), _) => after.rows.base() - 1,
+            (Some(after), _) => after.rows.base().saturating_sub(1),
             (None, last) => last.map_or(first, |last| last.rows.last()),
         };
         forgotten = first..=last;

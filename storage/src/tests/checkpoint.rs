@@ -178,3 +178,33 @@ fn a_checkpoint_starts_again_when_a_name_that_it_needs_was_used_again() {
     assert!(store.checkpoint(folder.path().join("second")).unwrap_err().is_missing_file());
     assert!(!folder.path().join("second.tmp").exists());
 }
+
+#[test]
+fn a_checkpoint_whose_name_cannot_be_made_durable_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hooks = Arc::new(Hooks::default());
+    let options = StoreOptions { file_system: hooks.clone(), ..options() };
+    let store = Store::open(folder.path().join("db"), options).unwrap();
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    let copies = folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    *hooks.unsynced.lock().unwrap() = Some(copies.clone());
+    let failed = store.checkpoint(copies.join("monday"));
+    assert!(matches!(failed, Err(Error::Io { operation: "sync", .. })), "{failed:?}");
+    assert_eq!(fs::read_dir(&copies).unwrap().count(), 0);
+    *hooks.unsynced.lock().unwrap() = None;
+    store.checkpoint(copies.join("monday")).unwrap();
+    assert_sound(&open(&copies.join("monday")));
+}
+
+#[test]
+fn a_restore_leaves_its_source_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("db");
+    drop(filled(&source));
+    let lock = source.join("LOCK");
+    fs::write(&lock, "12345\n").unwrap();
+    Store::restore(&source, folder.path().join("restored")).unwrap();
+    assert_eq!(fs::read(&lock).unwrap(), b"12345\n");
+}

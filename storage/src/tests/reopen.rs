@@ -160,3 +160,22 @@ fn a_newer_catalog_is_refused() {
         Err(Error::Version { found: 9, .. })
     ));
 }
+
+#[test]
+fn a_segment_that_is_not_where_its_entry_says_is_found_at_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    put_texts(&store, id, 50);
+    let entry = crate::state::segment_entry(view(&store, id).collection.segments().next().unwrap());
+    super::verify::damage(&store, |batch| {
+        batch.delete(crate::catalog::Family::Meta, crate::keys::segment(id, 0));
+        batch.put(crate::catalog::Family::Meta, crate::keys::segment(id, 7), entry.encode());
+    });
+    drop(store);
+    let refused = Store::open(folder.path(), options()).err();
+    assert!(
+        matches!(&refused, Some(Error::Corrupt { what, .. }) if what.contains("another ordinal")),
+        "{refused:?}"
+    );
+}

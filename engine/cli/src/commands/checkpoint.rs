@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 
+use super::copied;
 use crate::failure::Result;
-use crate::output::{bytes, count};
 use crate::session::Session;
 
 /// Arguments of `checkpoint`.
@@ -27,17 +26,5 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let spinner = session.progress.spinner("copying");
     let copied = database.checkpoint(&arguments.target);
     spinner.finish_and_clear();
-    let copied = copied?;
-    if session.output.is_json() {
-        return session.output.object(&json!({
-            "checkpoint": arguments.target, "version": copied.version, "files": copied.files, "bytes": copied.bytes,
-        }));
-    }
-    session.output.say(format!(
-        "{} holds version {}: {} files, {}",
-        arguments.target.display(),
-        count(copied.version),
-        count(copied.files),
-        bytes(copied.bytes)
-    ))
+    copied::print("checkpoint", "holds", &arguments.target, &copied?, session)
 }

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod collections;
 pub mod compact;
 pub mod completions;
+mod copied;
 pub mod create;
 pub mod data;
 pub mod delete;

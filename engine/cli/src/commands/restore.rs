@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 use twinbit::Database;
 
+use super::copied;
 use crate::failure::Result;
-use crate::output::{bytes, count};
 use crate::session::Session;
 
 /// Arguments of `restore`.
@@ -27,17 +26,5 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let spinner = session.progress.spinner("verifying and copying");
     let copied = Database::restore(&arguments.source, &arguments.db);
     spinner.finish_and_clear();
-    let copied = copied?;
-    if session.output.is_json() {
-        return session.output.object(&json!({
-            "restored": arguments.db, "version": copied.version, "files": copied.files, "bytes": copied.bytes,
-        }));
-    }
-    session.output.say(format!(
-        "{} is restored at version {}: {} files, {}",
-        arguments.db.display(),
-        count(copied.version),
-        count(copied.files),
-        bytes(copied.bytes)
-    ))
+    copied::print("restored", "is restored at", &arguments.db, &copied?, session)
 }

@@ -106,3 +106,24 @@ fn advice(problems: &[Problem]) -> &'static str {
         _ => "restore from a backup: verify --repair puts only some of it right",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repair_is_advised_where_it_helps() {
+        let told = |repairable: &[bool]| {
+            let problem = |repairable: &bool| Problem {
+                path: PathBuf::from("catalog"),
+                offset: 0,
+                what: String::new(),
+                repairable: *repairable,
+            };
+            advice(&repairable.iter().map(problem).collect::<Vec<_>>())
+        };
+        assert_eq!(told(&[true, true]), "verify --repair puts it right");
+        assert_eq!(told(&[false]), "restore from a backup");
+        assert!(told(&[true, false]).contains("backup") && told(&[true, false]).contains("only some"));
+    }
+}

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use twinbit::{Array, ArrayPairs, CodeBits, LabelMatrix, PairSource, Split, SplitPairs, TrainConfig};
 
 use super::beside;
+use super::runs::state_of;
 use crate::commands::train::Hyper;
 use crate::failure::{Failure, Result};
 
@@ -65,8 +66,14 @@ impl Experiment {
         if experiment.data.test.is_some() == experiment.data.split.is_some() {
             return refuse("[data] needs either test, a number of rows, or split, a file, to test with");
         }
+        if let Some(bits) = twice(&experiment.run.bits) {
+            return refuse(&format!("[run] names {bits} bits twice; name each code length once"));
+        }
+        if let Some(seed) = twice(&experiment.run.seeds) {
+            return refuse(&format!("[run] names seed {seed} twice; the same seed gives the same run"));
+        }
         let names: Vec<&str> = experiment.methods().collect();
-        if (1..names.len()).any(|at| names[..at].contains(&names[at])) {
+        if twice(&names).is_some() {
             return refuse("two methods have the same name; the table could not tell them apart");
         }
         // Settings out of range are told before the first run.
@@ -89,18 +96,23 @@ impl Experiment {
         self.method.iter().map(|method| method.name.as_str())
     }
 
-    /// Opens the arrays.
-    pub fn pairs(&self, file: &Path) -> Result<SplitPairs> {
+    /// Opens the arrays; returns with the pairs what tells these data apart from others.
+    pub fn pairs(&self, file: &Path) -> Result<(SplitPairs, String)> {
         let open = |path: &Path| Array::open(beside(file, path));
-        let pairs = ArrayPairs::new(open(&self.data.image)?, open(&self.data.text)?)?;
-        let split = match (&self.data.split, self.data.test) {
-            (Some(path), _) => Split::from_array(&open(path)?, pairs.pairs())?,
+        let (image, text, label) = (open(&self.data.image)?, open(&self.data.text)?, open(&self.data.label)?);
+        let split = self.data.split.as_deref().map(open).transpose()?;
+        let files = [&image, &text, &label].into_iter().chain(&split);
+        let keys = [&self.data.image, &self.data.text, &self.data.label];
+        let state = format!("{}{keys:?} {:?}", state_of(files.map(Array::path))?, self.data.test);
+        let pairs = ArrayPairs::new(image, text)?;
+        let split = match (split, self.data.test) {
+            (Some(split), _) => Split::from_array(&split, pairs.pairs())?,
             (None, test) => Split::last(pairs.pairs(), test.unwrap_or(0))?,
         };
         if split.queries.is_empty() {
             return Err(Failure::new(format!("{}: the split names no queries to test with", file.display())));
         }
-        Ok(SplitPairs::new(pairs, split)?.labels(LabelMatrix::new(&open(&self.data.label)?)?)?)
+        Ok((SplitPairs::new(pairs, split)?.labels(LabelMatrix::new(&label)?)?, state))
     }
 
     /// Every run: the method's name, and its settings.
@@ -120,4 +132,9 @@ impl Experiment {
         }
         Ok(trials)
     }
+}
+
+/// The first value that is there before.
+fn twice<T: PartialEq>(values: &[T]) -> Option<&T> {
+    values.iter().enumerate().find(|(at, value)| values[..*at].contains(value)).map(|(_, value)| value)
 }

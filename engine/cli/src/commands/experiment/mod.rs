@@ -2,6 +2,7 @@
 
 mod file;
 mod published;
+mod runs;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::session::Session;
 use file::Experiment;
+use runs::Runs;
 use table::{Table, Trial};
 
 /// Arguments of `experiment`.
@@ -44,15 +46,18 @@ The file, with paths relative to it:
   name = \"only L_r\"
   settings = { alpha = 0.0 }
 
-It writes mirflickr.md and mirflickr.csv, anew after every run, so that breaking off loses
-one run at most.")]
+It writes mirflickr.md, mirflickr.csv and, run by run, mirflickr.runs.csv, anew after every run, so
+that breaking off loses one run at most; the same line with --resume goes on with the others.")]
 pub struct Arguments {
     /// What to run
     #[arg(value_name = "FILE.toml")]
     file: PathBuf,
-    /// Name of the two tables without its end, instead of the file's
+    /// Name of the tables without its end, instead of the file's
     #[arg(long, value_name = "NAME")]
     out: Option<PathBuf>,
+    /// Keeps the runs that are there already: those of the same settings, on the same unchanged files
+    #[arg(long)]
+    resume: bool,
 }
 
 /// One line of `experiment --json`.
@@ -71,14 +76,22 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let experiment = Experiment::read(&arguments.file)?;
     let out = arguments.out.clone().unwrap_or_else(|| arguments.file.with_extension(""));
     let mut table = Table::new(&experiment, &out)?;
-    let pairs = experiment.pairs(&arguments.file)?;
+    let (pairs, data) = experiment.pairs(&arguments.file)?;
+    let mut runs = Runs::open(table::named(&out, ".runs.csv"), data, arguments.resume)?;
     // Fails when a pool is there already, which nothing before this starts.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(session.threads()).build_global();
     interrupt::listen();
     let trials = experiment.trials()?;
     let bar = session.progress.bar("experiment", trials.len() as u64);
     for (method, config) in trials {
-        let trial = run_one(&pairs, &method, config)?;
+        let trial = match runs.find(&method, &config)? {
+            Some(trial) => trial,
+            None => {
+                let trial = run_one(&pairs, &method, config.clone())?;
+                runs.add(&trial, &config)?;
+                trial
+            }
+        };
         bar.inc(1);
         bar.suspend(|| print(&trial, session))?;
         table.add(trial);
@@ -97,7 +110,8 @@ fn run_one(pairs: &SplitPairs, method: &str, config: TrainConfig) -> Result<Tria
     let (bits, seed) = (config.bits.bits(), config.seed);
     let outcome = match pairs.train(config, &mut Interruptible) {
         Err(twinbit::Error::Canceled) => {
-            return Err(Failure::new("the experiment was interrupted; the tables hold the runs before"));
+            let told = "the experiment was interrupted; the tables hold the runs before, --resume goes on with the others";
+            return Err(Failure::new(told));
         }
         other => other?,
     };

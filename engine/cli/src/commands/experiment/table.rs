@@ -8,12 +8,14 @@ use twinbit::Scores;
 use super::file::Experiment;
 use super::published::{Published, published};
 use crate::failure::{Failure, Result};
+use crate::replace::replace;
 
 /// First lines, by which tables of ours are known: nothing else is ever replaced.
 const MARKDOWN_MARK: &str = "<!-- written by twinbit experiment -->";
 const CSV_HEAD: &str = "data,method,source,task,bits,runs,map,deviation";
 
 /// One run and its scores.
+#[derive(Clone)]
 pub struct Trial {
     /// Name of the method.
     pub method: String,
@@ -52,12 +54,7 @@ impl Table {
     /// A table without runs that will be written to `out` with `.md` and `.csv` added. Files of these
     /// names that are no such tables are refused.
     pub fn new(experiment: &Experiment, out: &Path) -> Result<Self> {
-        let named = |end: &str| {
-            let mut name = out.as_os_str().to_owned();
-            name.push(end);
-            PathBuf::from(name)
-        };
-        let (markdown, csv) = (named(".md"), named(".csv"));
+        let (markdown, csv) = (named(out, ".md"), named(out, ".csv"));
         for (path, mark) in [(&markdown, MARKDOWN_MARK), (&csv, CSV_HEAD)] {
             let there = std::fs::read(path).ok();
             if there.is_some_and(|content| !content.starts_with(mark.as_bytes())) {
@@ -93,10 +90,10 @@ impl Table {
         self.trials.push(trial);
     }
 
-    /// Writes both files anew.
+    /// Writes both files anew, each whole or not at all.
     pub fn write(&self) -> Result {
         for (path, text) in [(&self.markdown, self.to_markdown()), (&self.csv, self.to_csv())] {
-            std::fs::write(path, text).map_err(|error| Failure::file(path, "write the table", &error))?;
+            replace(path, text.as_bytes()).map_err(|error| Failure::file(path, "write the table", &error))?;
         }
         Ok(())
     }
@@ -212,6 +209,13 @@ impl Table {
         }
         text
     }
+}
+
+/// A file of an experiment: the name that all of its files begin with, and its own end.
+pub fn named(out: &Path, end: &str) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// A cell of a CSV file.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value as Json;
-use twinbit::{Against, Array, ElementType, Fields, Hit, Input, Method, Modality, Query, Snapshot};
+use twinbit::{Against, Array, ElementType, Fields, Hit, Input, Method, Modality, Query, RecordId, Snapshot};
 
 use crate::commands::list::shortened;
 use crate::failure::{Failure, Result};
@@ -23,7 +23,15 @@ use crate::values::{fields_json, fields_text, id_json, parse_filter, parse_id};
 #[command(after_help = "Examples:
   twinbit search photos.db --text \"a dog on the beach\" -k 5 --show found.html --pictures my-photos
   twinbit search photos.db --image dog.jpg --filter 'year >= 2015 and lang = \"en\"'
-  twinbit search features.db --features queries.npy --modality text --against image --json")]
+  twinbit search features.db --features queries.npy --modality text --against image --json
+
+Expressions of --filter, here and in delete and eval:
+  year >= 2015 and lang = \"en\"     = != < <= > >= compare a field with a value
+  lang in (\"en\", \"de\")            one of these values
+  note is null, note is not null    whether a record has the field
+  not (a or b) and c                not binds tightest, then and, then or; parentheses group
+Values are \"text\" or 'text', numbers, true and false; a time is RFC 3339 text. A record that lacks
+the field fails every comparison, != too.")]
 pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
@@ -111,6 +119,8 @@ struct Answer {
 #[derive(Serialize)]
 struct ShownHit {
     id: Json,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<Json>,
     distance: u32,
     modality: &'static str,
     fields: Json,
@@ -130,6 +140,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.read(&arguments.db)?;
     let snapshot = session.collection(&database)?.snapshot()?;
     let (mut query, title) = question(arguments, &snapshot)?;
+    if let Some(text) = &arguments.text
+        && snapshot.knows_text(text)? == Some(false)
+    {
+        session.output.warn(format!(
+            "the model knows no word of \"{text}\", so that what is found has nothing to do with it; ask in \
+             words of the texts that it was trained on"
+        ));
+    }
     if let Some(against) = arguments.against {
         query = query.against(match against {
             AgainstName::Image => Against::Image,
@@ -166,7 +184,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         to_standard_error(&answered.plan.to_string());
     }
     for (number, hits) in answered.hits.iter().enumerate() {
-        let fields = snapshot.fields_of(hits)?;
+        let fields = snapshot.fields_and_of(hits)?;
         if session.output.is_json() {
             session.output.object(&answer(number, hits, &fields))?;
         } else {
@@ -267,9 +285,10 @@ fn row_width(array: &Array) -> Result<usize> {
     Ok(width)
 }
 
-fn answer(query: usize, hits: &[Hit], fields: &[Fields]) -> Answer {
-    let shown = hits.iter().zip(fields).map(|(hit, fields)| ShownHit {
+fn answer(query: usize, hits: &[Hit], fields: &[(Fields, Option<RecordId>)]) -> Answer {
+    let shown = hits.iter().zip(fields).map(|(hit, (fields, of))| ShownHit {
         id: id_json(hit.id()),
+        of: of.as_ref().map(id_json),
         distance: hit.distance(),
         modality: hit.modality().name(),
         fields: fields_json(fields.iter().map(|(name, value)| (name.as_str(), value))),
@@ -277,12 +296,17 @@ fn answer(query: usize, hits: &[Hit], fields: &[Fields]) -> Answer {
     Answer { query, hits: shown.collect() }
 }
 
-fn print(hits: &[Hit], fields: &[Fields], snapshot: &Snapshot, session: &Session) -> Result {
+fn print(
+    hits: &[Hit],
+    fields: &[(Fields, Option<RecordId>)],
+    snapshot: &Snapshot,
+    session: &Session,
+) -> Result {
     if hits.is_empty() {
         return session.output.say("nothing found");
     }
     let mut table = Table::new([">distance", "id", "found by", "text", "fields"]);
-    for (hit, fields) in hits.iter().zip(fields) {
+    for (hit, (fields, _)) in hits.iter().zip(fields) {
         let text = snapshot.get(hit.id().clone())?.and_then(|entry| entry.text().map(shortened));
         table.row([
             hit.distance().to_string(),

@@ -1,7 +1,7 @@
 //! Hyper-parameters on the command line, in our spelling and in that of the reference code.
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use twinbit::{CodeBits, KeySource, Optimizer, RankingLoss, Schedule, TrainConfig};
 
 use crate::failure::{Failure, Result};
@@ -28,6 +28,7 @@ pub struct Hyper {
     hidden: Option<usize>,
     /// Linear layers of the image network and of the text network
     #[arg(long, aliases = ["num_hiden_layers", "num_hidden_layers"], num_args = 2, value_names = ["IMAGE", "TEXT"])]
+    #[serde(deserialize_with = "of_both_networks")]
     layers: Option<Vec<usize>>,
     /// Weight of the contrastive loss; the ranking loss gets the rest
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
@@ -229,6 +230,11 @@ impl Hyper {
         };
         put(&mut config.schedule, self.schedule.map(schedule));
     }
+}
+
+/// The layers in a file: of the image network and of the text network, no more and no fewer.
+fn of_both_networks<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Vec<usize>>, D::Error> {
+    <[usize; 2]>::deserialize(from).map(|layers| Some(layers.to_vec()))
 }
 
 fn put<T>(place: &mut T, given: Option<T>) {

@@ -15,6 +15,7 @@ use crate::curves;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::output::count;
+use crate::replace::replace;
 use crate::session::Session;
 pub use hyper::Hyper;
 use split::SplitArguments;
@@ -103,6 +104,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
     let config = arguments.hyper.config(collection.schema()?.bits())?;
+    if !arguments.no_install {
+        collection.check_installable()?;
+    }
     interrupt::listen();
     let trouble = Trouble::default();
     let watch = Watch::new(session, config.epochs, &trouble);
@@ -157,17 +161,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
 
 /// Writes the model whole or not at all: an older one of that name stays until then.
 pub fn save(path: &Path, model: &Model, session: &Session) -> Result {
-    let bytes = model.to_bytes();
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let written = match path.exists() && !path.is_file() {
-        // A pipe or a device: a rename would put a file in its place.
-        true => std::fs::write(path, &bytes),
-        false => std::fs::write(&temporary, &bytes)
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .inspect_err(|_| drop(std::fs::remove_file(&temporary))),
-    };
-    written.map_err(|error| Failure::file(path, "write the model", &error))?;
+    replace(path, &model.to_bytes()).map_err(|error| Failure::file(path, "write the model", &error))?;
     session.output.say(format!("model written to {}", path.display()))
 }
 
@@ -189,13 +183,16 @@ fn finished(
     match (outcome, trouble.take()) {
         (Ok(outcome), _) => Ok(outcome),
         (Err(_), Some(failure)) => Err(failure),
-        (Err(_), None) if interrupt::requested() => Err(Failure::new(match checkpoint {
-            Some(path) => format!(
-                "training was interrupted; the collection keeps the model it had; go on with --checkpoint {} --resume",
-                path.display()
-            ),
-            None => "training was interrupted; the collection keeps the model it had".to_owned(),
-        })),
+        // Another error may come after Ctrl-C, of the checkpoint for one: then it is told.
+        (Err(twinbit::Error::Canceled), None) if interrupt::requested() => {
+            Err(Failure::new(match checkpoint {
+                Some(path) => format!(
+                    "training was interrupted; the collection keeps the model it had; go on with --checkpoint {} --resume",
+                    path.display()
+                ),
+                None => "training was interrupted; the collection keeps the model it had".to_owned(),
+            }))
+        }
         (Err(error), None) => Err(error.into()),
     }
 }
@@ -210,7 +207,7 @@ pub fn install(collection: &Collection, model: &Model, session: &Session) -> Res
     });
     bar.finish_and_clear();
     match installed {
-        Err(_) if interrupt::requested() => {
+        Err(twinbit::Error::Canceled) if interrupt::requested() => {
             Err(Failure::new("installing was interrupted; the collection keeps the model it had"))
         }
         other => Ok(other?),

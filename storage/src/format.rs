@@ -15,7 +15,9 @@ pub const FORMAT_VERSION: u32 = 0;
 pub const ROWS_MAGIC: [u8; 8] = *b"\x89TBR\r\n\x1a\n";
 /// First bytes of a codes file.
 pub const CODES_MAGIC: [u8; 8] = *b"\x89TBC\r\n\x1a\n";
-/// Last bytes of either.
+/// First bytes of an index file.
+pub const INDEX_MAGIC: [u8; 8] = *b"\x89TBI\r\n\x1a\n";
+/// Last bytes of each of them.
 pub const END_MAGIC: [u8; 8] = *b"\x89TBEND\r\n";
 /// Value under the catalog's format key, before the version.
 pub const CATALOG_MAGIC: [u8; 8] = *b"twinbit\0";
@@ -81,6 +83,11 @@ pub(crate) fn codes_name(number: u32, model: ModelId) -> String {
     format!("{number:08x}.codes.{model}")
 }
 
+/// Name of the file with the search indexes of a segment's codes.
+pub(crate) fn index_name(number: u32, model: ModelId) -> String {
+    format!("{number:08x}.index.{model}")
+}
+
 /// Name of a model's file.
 pub(crate) fn model_name(model: ModelId) -> String {
     format!("{model}.safetensors")
@@ -91,13 +98,17 @@ pub(crate) fn model_name(model: ModelId) -> String {
 pub(crate) enum FileKind {
     Rows,
     Codes,
+    Index,
 }
 
 impl FileKind {
+    pub(crate) const ALL: [FileKind; 3] = [FileKind::Rows, FileKind::Codes, FileKind::Index];
+
     pub(crate) fn magic(self) -> [u8; 8] {
         match self {
             FileKind::Rows => ROWS_MAGIC,
             FileKind::Codes => CODES_MAGIC,
+            FileKind::Index => INDEX_MAGIC,
         }
     }
 }
@@ -134,6 +145,10 @@ pub(crate) enum ColumnKind {
     ImageCodes = 16,
     /// Codes in the layout of `twinbit_kernels`, one for every row.
     TextCodes = 17,
+    /// The search index of the image codes, whose bytes only its maker understands.
+    ImageIndex = 24,
+    /// The search index of the text codes.
+    TextIndex = 25,
 }
 
 impl ColumnKind {
@@ -159,6 +174,8 @@ impl ColumnKind {
             TextKept,
             ImageCodes,
             TextCodes,
+            ImageIndex,
+            TextIndex,
         ]
         .into_iter()
         .find(|kind| *kind as u32 == number)
@@ -433,12 +450,13 @@ mod tests {
         assert_eq!((ORDINALS_PER_DEAD_CHUNK, ORDINALS_PER_COLUMN_CHUNK), (65_536, 4_096));
         assert_eq!(rows_name(0x2a), "0000002a.rows");
         assert_eq!(codes_name(1, ModelId::EXTERNAL), format!("00000001.codes.{}", "0".repeat(32)));
+        assert_eq!(index_name(0x10, ModelId([0x0f; 16])), format!("00000010.index.{}", "0f".repeat(16)));
         assert_eq!(model_name(ModelId([0x0f; 16])), format!("{}.safetensors", "0f".repeat(16)));
     }
 
     #[test]
     fn column_numbers_are_fixed() {
-        let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17];
+        let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16, 17, 24, 25];
         for number in 0..100 {
             let kind = ColumnKind::from_number(number);
             assert_eq!(kind.is_some(), numbers.contains(&number), "{number}");

@@ -222,9 +222,7 @@ impl Job<'_> {
             Ok(vec![(id, Some(next))])
         })?;
         if let Some(former) = former {
-            for codes in former.segments().filter_map(|segment| segment.codes.as_ref()) {
-                codes.guard().retire();
-            }
+            former.segments().for_each(Segment::retire_codes);
             self.store.retire_model(&former);
         }
         Ok(())

@@ -107,7 +107,11 @@ impl Inner {
         let codes: CodesFile = opened.ok()?;
         let mut problems = Vec::new();
         codes.file().verify(&mut problems);
-        problems.is_empty().then(|| Segment { rows: segment.rows.clone(), codes: Some(codes.into()) })
+        problems.is_empty().then(|| Segment {
+            rows: segment.rows.clone(),
+            codes: Some(codes.into()),
+            index: None,
+        })
     }
 
     /// Notes that a segment's codes are on the disk.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{
-    CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING, codes_name, model_name,
-    rows_name,
+    CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING, codes_name, index_name,
+    model_name, rows_name,
 };
 use crate::id::ModelId;
+use crate::indexer::SegmentIndexer;
 
-/// The paths of a database, and who uses the files.
+/// The paths of a database, who uses the files, and who understands the indexes among them.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) root: PathBuf,
@@ -20,6 +21,7 @@ pub(crate) struct Layout {
     pub(crate) segments: PathBuf,
     pub(crate) models: PathBuf,
     pub(crate) files: Arc<Files>,
+    pub(crate) indexer: Option<Arc<dyn SegmentIndexer>>,
 }
 
 impl Layout {
@@ -31,7 +33,13 @@ impl Layout {
             segments: root.join(SEGMENTS_FOLDER),
             models: root.join(MODELS_FOLDER),
             files: Arc::new(files),
+            indexer: None,
         }
+    }
+
+    /// The same, with what makes and opens search indexes.
+    pub(crate) fn with_indexer(self, indexer: Option<Arc<dyn SegmentIndexer>>) -> Self {
+        Layout { indexer, ..self }
     }
 
     pub(crate) fn rows(&self, number: u32) -> PathBuf {
@@ -40,6 +48,10 @@ impl Layout {
 
     pub(crate) fn codes(&self, number: u32, model: ModelId) -> PathBuf {
         self.segments.join(codes_name(number, model))
+    }
+
+    pub(crate) fn index(&self, number: u32, model: ModelId) -> PathBuf {
+        self.segments.join(index_name(number, model))
     }
 
     pub(crate) fn model(&self, model: ModelId) -> PathBuf {
@@ -104,8 +116,10 @@ pub(crate) fn is_our_name(name: &str) -> bool {
         return false;
     };
     let is_number = number.len() == 8 && number.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let is_file =
-        rest == "rows" || rest.strip_prefix("codes.").is_some_and(|model| model.parse::<ModelId>().is_ok());
+    let is_file = match rest.split_once('.') {
+        None => rest == "rows",
+        Some((kind, model)) => ["codes", "index"].contains(&kind) && model.parse::<ModelId>().is_ok(),
+    };
     is_number && is_file
 }
 
@@ -116,11 +130,13 @@ mod tests {
     #[test]
     fn our_names_are_known() {
         let model = ModelId([7; 16]);
-        for name in [rows_name(3), codes_name(3, model), model_name(model)] {
+        for name in [rows_name(3), codes_name(3, model), index_name(3, model), model_name(model)] {
             assert!(is_our_name(&name), "{name}");
             assert!(is_our_name(&format!("{name}.tmp")), "{name}.tmp");
         }
-        for name in ["notes.txt", "0000000g.rows", "00000003.rows.bak", "3.rows", "x.safetensors"] {
+        for name in
+            ["notes.txt", "0000000g.rows", "00000003.rows.bak", "00000003.index", "3.rows", "x.safetensors"]
+        {
             assert!(!is_our_name(name), "{name}");
         }
     }

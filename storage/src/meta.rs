@@ -85,6 +85,8 @@ pub(crate) struct SegmentEntry {
     pub(crate) rows_length: u64,
     /// Model and length of the codes file.
     pub(crate) codes: Option<(ModelId, u64)>,
+    /// Length of the index file of these codes.
+    pub(crate) index: Option<u64>,
 }
 
 impl SegmentEntry {
@@ -97,6 +99,7 @@ impl SegmentEntry {
         if let Some((model, length)) = self.codes {
             out.extend(model.0);
             out.extend(length.to_le_bytes());
+            out.extend(self.index.iter().flat_map(|length| length.to_le_bytes()));
         }
         out
     }
@@ -108,7 +111,11 @@ impl SegmentEntry {
             true => Some((ModelId(from.array()?), from.u64()?)),
             false => None,
         };
-        from.is_done().then_some(SegmentEntry { number, rows, last, rows_length, codes })
+        let index = match codes.is_some() && !from.is_done() {
+            true => Some(from.u64()?),
+            false => None,
+        };
+        from.is_done().then_some(SegmentEntry { number, rows, last, rows_length, codes, index })
     }
 }
 
@@ -171,10 +178,11 @@ mod tests {
             assert_eq!(counters.encode().len(), 33);
             assert_eq!(CollectionCounters::decode(&counters.encode()), Some(counters));
         }
-        for codes in [None, Some((ModelId([7; 16]), 8192))] {
-            let entry = SegmentEntry { number: 1, rows: 2, last: 3, rows_length: 4, codes };
+        let codes = Some((ModelId([7; 16]), 8192));
+        for (codes, index, length) in [(None, None, 25), (codes, None, 49), (codes, Some(4096), 57)] {
+            let entry = SegmentEntry { number: 1, rows: 2, last: 3, rows_length: 4, codes, index };
             let bytes = entry.encode();
-            assert_eq!(bytes.len(), if codes.is_some() { 49 } else { 25 });
+            assert_eq!(bytes.len(), length);
             assert_eq!(SegmentEntry::decode(&bytes), Some(entry));
             assert_eq!(SegmentEntry::decode(&bytes[1..]), None);
         }

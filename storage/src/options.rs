@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::fs::{Disk, FileSystem};
+use crate::indexer::SegmentIndexer;
 
 /// Whether a commit waits until it would survive a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,25 @@ impl Default for Compaction {
     }
 }
 
+/// Which segments get a search index; see [`Store::build_indexes`](crate::Store::build_indexes) for doing
+/// it by hand.
+///
+/// In the background the thread that merges segments makes them, once there is nothing to be merged, at the
+/// pace of [`Compaction::bytes_per_second`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indexing {
+    /// Rows of a segment from which on its codes are indexed. `u32::MAX` for never.
+    pub rows: u32,
+    /// Memory for making one, in bytes; the less, the longer it takes.
+    pub memory_bytes: usize,
+}
+
+impl Default for Indexing {
+    fn default() -> Self {
+        Indexing { rows: 1 << 20, memory_bytes: 256 << 20 }
+    }
+}
+
 /// Options of [`Store::open`](crate::Store::open).
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -65,6 +85,11 @@ pub struct StoreOptions {
     pub read_mode: ReadMode,
     /// Merging of segments.
     pub compaction: Compaction,
+    /// Making of search indexes.
+    pub indexing: Indexing,
+    /// What makes and reads search indexes. Without one none are made, and those that are there are
+    /// kept and not used.
+    pub indexer: Option<Arc<dyn SegmentIndexer>>,
     /// The way to the disk for all files outside the catalog.
     pub file_system: Arc<dyn FileSystem>,
 }
@@ -79,6 +104,8 @@ impl Default for StoreOptions {
             segment_bytes: 64 << 20,
             read_mode: ReadMode::Mapped,
             compaction: Compaction::default(),
+            indexing: Indexing::default(),
+            indexer: None,
             file_system: Arc::new(Disk),
         }
     }

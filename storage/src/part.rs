@@ -9,8 +9,10 @@ use crate::buffer::RowBuffer;
 use crate::catalog::{Family, Pin};
 use crate::dead::Dead;
 use crate::error::Error;
+use crate::format::Presence;
 use crate::fresh;
 use crate::id::{CollectionId, RecordId};
+use crate::indexer::OpenIndex;
 use crate::keys;
 use crate::record::{StoredRecord, StoredText};
 use crate::segment::Segment;
@@ -31,6 +33,7 @@ pub(crate) struct PartData {
     alive: OnceLock<Arc<RowMask>>,
     present: [OnceLock<Arc<RowMask>>; 2],
     searchable: [OnceLock<Arc<RowMask>>; 2],
+    searchable_rows: [OnceLock<u64>; 2],
 }
 
 impl PartData {
@@ -42,6 +45,7 @@ impl PartData {
             alive: OnceLock::new(),
             present: Default::default(),
             searchable: Default::default(),
+            searchable_rows: Default::default(),
         }
     }
 
@@ -111,6 +115,10 @@ impl PartData {
         }
     }
 
+    pub(crate) fn index(&self, modality: Modality) -> Option<&OpenIndex> {
+        self.segment()?.index.as_ref()?.index(modality)
+    }
+
     pub(crate) fn alive(&self) -> &Arc<RowMask> {
         self.alive.get_or_init(|| {
             let mut mask = RowMask::all(self.rows() as usize);
@@ -160,6 +168,18 @@ impl PartData {
             } else {
                 Arc::new(alive.and(present))
             }
+        })
+    }
+
+    pub(crate) fn searchable_rows(&self, modality: Modality) -> u64 {
+        *pick(&self.searchable_rows, modality).get_or_init(|| match &self.source {
+            // No mask is made where none is needed: that of a large segment has megabytes.
+            Source::Segment(segment)
+                if segment.rows.presence(modality) == Presence::All && self.dead_rows() == 0 =>
+            {
+                u64::from(self.rows())
+            }
+            _ => self.searchable(modality).count() as u64,
         })
     }
 }
@@ -222,6 +242,12 @@ impl Part {
         self.data.codes(modality)
     }
 
+    /// What the [indexer](crate::SegmentIndexer) made of the index of these codes; `None` where there
+    /// is none, or a damaged one.
+    pub fn index(&self, modality: Modality) -> Option<&OpenIndex> {
+        self.data.index(modality)
+    }
+
     /// Which rows have the modality, dead ones included.
     pub fn present(&self, modality: Modality) -> &Arc<RowMask> {
         self.data.present(modality)
@@ -235,6 +261,11 @@ impl Part {
     /// Which rows are alive and have the modality.
     pub fn searchable(&self, modality: Modality) -> &Arc<RowMask> {
         self.data.searchable(modality)
+    }
+
+    /// How many rows are alive and have the modality; counted once.
+    pub fn searchable_rows(&self, modality: Modality) -> u64 {
+        self.data.searchable_rows(modality)
     }
 
     /// Whether the part is a segment.

@@ -1,4 +1,4 @@
-//! Rebuilding what follows from other data: indexes, statistics of fields, files that nothing names.
+//! Rebuilding what follows from other data: indexes of fields and of codes, statistics of fields, files that nothing names.
 //!
 //! Records, ids and field values are never touched. Where those are damaged, what would follow from
 //! them is left alone, too.
@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use crate::catalog::Family;
 use crate::error::Error;
 use crate::id::CollectionId;
+use crate::indexing;
 use crate::keys;
 use crate::schema::FieldId;
 use crate::store::{Inner, Store};
@@ -26,6 +27,10 @@ pub struct RepairReport {
     pub statistics_rebuilt: u64,
     /// Files that no commit names.
     pub files_removed: u64,
+    /// Search indexes that were damaged or did not fit their codes.
+    pub search_indexes_dropped: u64,
+    /// Those made anew in their place.
+    pub search_indexes_built: u64,
     /// Fields left as they are, because their values are damaged.
     pub fields_left: u64,
 }
@@ -36,13 +41,15 @@ const BATCH: usize = 4096;
 impl Store {
     /// Rebuilds what follows from other data, in small commits, and leaves everything else alone.
     ///
-    /// Waits for the open transaction of each collection, one after the other. What
+    /// Waits for the open transaction of each collection, one after the other, and for its install or
+    /// compaction. What
     /// [`verify`](Self::verify) still reports afterwards is damage of data that exists once, which
     /// only a backup brings back.
     pub fn repair(&self) -> Result<RepairReport, Error> {
         self.inner.check_writable()?;
         let mut report = RepairReport::default();
         for info in self.collections() {
+            indexing::repair(&self.inner, info.id, &mut report)?;
             let _pass = self.inner.gate(info.id).short();
             // It may have been dropped meanwhile.
             let Some(view) = self.view().collection(info.id) else { continue };

@@ -18,7 +18,7 @@ use crate::meta::{CollectionCounters, Counters, Definition, ModelEntry, SegmentE
 use crate::model_file::ModelFile;
 use crate::part::{Part, PartData, Source};
 use crate::schema::CollectionInfo;
-use crate::segment::{CodesFile, RowsFile, Segment};
+use crate::segment::{CodesFile, IndexFile, RowsFile, Segment};
 
 /// A version of the database.
 pub(crate) struct State {
@@ -263,6 +263,13 @@ impl CollectionState {
         self.segments += 1;
     }
 
+    /// Puts a segment in the place of one with the same rows.
+    pub(crate) fn replace_segment(&mut self, place: usize, segment: Segment) {
+        if let Some(part) = self.parts.get_mut(place) {
+            *part = Arc::new(PartData::new(Source::Segment(segment), &self.dead));
+        }
+    }
+
     /// Forgets the fresh rows: they are in a segment now.
     pub(crate) fn clear_fresh(&mut self) {
         self.parts.truncate(self.segments);
@@ -335,7 +342,14 @@ fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) ->
             Some(Arc::new(open_codes(guard, length, &rows, model, info)?))
         }
     };
-    Ok(Segment { rows: Arc::new(rows), codes })
+    let index = match (&codes, entry.index) {
+        (Some(codes), Some(length)) => {
+            let guard = layout.files.named(layout.index(entry.number, codes.model()));
+            Some(Arc::new(IndexFile::open(layout, guard, length, codes)?))
+        }
+        _ => None,
+    };
+    Ok(Segment { rows: Arc::new(rows), codes, index })
 }
 
 /// Opens a model's codes of a segment, and checks that they are.
@@ -366,6 +380,7 @@ pub(crate) fn segment_entry(segment: &Segment) -> SegmentEntry {
         last: segment.rows.last(),
         rows_length: segment.rows.file().length(),
         codes: segment.codes.as_ref().map(|codes| (codes.model(), codes.file().length())),
+        index: segment.index.as_ref().map(|index| index.length()),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct StoredBytes {
     pub rows: u64,
     /// The collection's codes files.
     pub codes: u64,
+    /// The collection's files of search indexes.
+    pub search_index: u64,
     /// The catalog's table files with secondary indexes, of all collections together.
     pub index: u64,
     /// The rest of the catalog's folder, its log included, of all collections together.
@@ -41,7 +43,7 @@ pub struct StoredBytes {
 impl StoredBytes {
     /// The sum.
     pub fn total(&self) -> u64 {
-        self.rows + self.codes + self.index + self.catalog + self.models
+        self.rows + self.codes + self.search_index + self.index + self.catalog + self.models
     }
 }
 
@@ -55,6 +57,7 @@ impl Store {
         for segment in collection.segments() {
             bytes.rows += segment.rows.file().length();
             bytes.codes += segment.codes.as_ref().map_or(0, |codes| codes.file().length());
+            bytes.search_index += segment.index.as_ref().map_or(0, |index| index.length());
         }
         bytes.models = collection.model_file.as_ref().map_or(0, |file| file.entry().length);
         bytes.index = state.pin.catalog().family_bytes(Family::Index)?;

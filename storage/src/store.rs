@@ -390,6 +390,7 @@ impl Inner {
 
 fn layout(root: &Path, options: &StoreOptions) -> Layout {
     Layout::new(root, Files::new(options.file_system.clone(), options.read_mode))
+        .with_indexer(options.indexer.clone())
 }
 
 fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Error> {

@@ -15,6 +15,7 @@ pub(crate) fn named(layout: &Layout, state: &State) -> HashSet<PathBuf> {
         for segment in collection.segments() {
             named.insert(segment.rows.file().path().to_path_buf());
             named.extend(segment.codes.iter().map(|codes| codes.file().path().to_path_buf()));
+            named.extend(segment.index.iter().map(|index| index.guard().path().to_path_buf()));
         }
         named.extend(collection.info.model.map(|model| layout.model(model)));
     }

@@ -30,7 +30,7 @@ fn segment_version(layout: &Layout, path: &Path) -> Option<u32> {
     let mut first = [0; VERSION_OFFSET + 4];
     layout.files.open(path).ok()?.read_at(0, &mut first).ok()?;
     let (magic, version) = first.split_at_checked(VERSION_OFFSET)?;
-    let is_ours = [FileKind::Rows, FileKind::Codes].iter().any(|kind| magic == kind.magic());
+    let is_ours = FileKind::ALL.iter().any(|kind| magic == kind.magic());
     is_ours.then(|| version.try_into().ok().map(u32::from_le_bytes))?
 }
 

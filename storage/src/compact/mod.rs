@@ -19,6 +19,7 @@ use crate::dead::{Dead, put_dead};
 use crate::error::Error;
 use crate::flush;
 use crate::id::CollectionId;
+use crate::indexing;
 use crate::install_note;
 use crate::keys;
 use crate::part::{PartData, Source};
@@ -37,6 +38,8 @@ pub struct Compacted {
     pub segments_after: u64,
     /// Dead rows removed from segments.
     pub rows_dropped: u64,
+    /// Segments that got a search index.
+    pub indexes_built: u64,
     /// Bytes of the collection's segments and of the whole catalog before.
     pub bytes_before: u64,
     /// The same after. Files that a view still reads go when it does, and do not count.
@@ -47,7 +50,7 @@ impl Store {
     /// Merges the segments of a collection into as few as can be, without dead rows, and gives the
     /// space of removed rows and fields back to the disk.
     ///
-    /// Fresh rows become a segment first. `progress` is told bytes read and written so far and in
+    /// Fresh rows become a segment first, and segments that are large enough get a search index last. `progress` is told bytes read and written so far and in
     /// all, and may break. Reading and writing go on meanwhile; what is written meanwhile is not
     /// merged. While it runs the disk holds at most one merged segment beside its parts.
     ///
@@ -96,6 +99,7 @@ impl Store {
             }
         }
         purge::purge(store, id, &mut |bytes| work.step(bytes))?;
+        let indexed = indexing::build_due(store, id, &mut |_, _| work.step(0))?;
         store.state().pin.catalog().compact(id)?;
         if let Some(error) = damage {
             return Err(error);
@@ -105,6 +109,7 @@ impl Store {
             segments_before: before.segments,
             segments_after: after.segments,
             rows_dropped,
+            indexes_built: indexed.segments,
             bytes_before: before.bytes.total() - before.bytes.models,
             bytes_after: after.bytes.total() - after.bytes.models,
         })
@@ -249,7 +254,7 @@ fn switch(
 }
 
 /// Where the segments are among the parts; `None` when they are not there as they were.
-fn place_of(collection: &CollectionState, segments: &[Segment]) -> Option<std::ops::Range<usize>> {
+pub(crate) fn place_of(collection: &CollectionState, segments: &[Segment]) -> Option<std::ops::Range<usize>> {
     let same = |part: &PartData, segment: &Segment| {
         let codes = |segment: &Segment| segment.codes.as_ref().map(|codes| codes.model());
         part.segment()

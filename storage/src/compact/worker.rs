@@ -1,4 +1,4 @@
-//! The thread that compacts in the background.
+//! The thread that compacts in the background, and makes search indexes of what is compact.
 //!
 //! It is woken by commits and by the end of what it made way for, works at a bounded pace, makes way for installs and compactions by hand,
 //! and ends with the last handle of the store, which waits for it: at most for one step of a merge.
@@ -15,6 +15,7 @@ use super::pace::Pace;
 use super::{merge, policy, purge, segments, sizes};
 use crate::error::Error;
 use crate::id::CollectionId;
+use crate::indexing;
 use crate::segment::Segment;
 use crate::store::Inner;
 use crate::turn::Turn;
@@ -92,7 +93,7 @@ impl Loop<'_> {
         }
     }
 
-    /// One merge in each collection that needs one; whether there were any.
+    /// One merge or index in each collection that needs one; whether there were any.
     fn look(&mut self) -> bool {
         let ids: Vec<_> = self.store.state().collections().map(|collection| collection.info.id).collect();
         self.resting.retain(|id, _| ids.contains(id));
@@ -132,7 +133,7 @@ impl Loop<'_> {
             let collection = state.collection(id)?;
             match policy::choose(&sizes(collection)) {
                 Some(run) => segments(collection, run),
-                None => return Ok(false),
+                None => return self.index_one(id, &turn),
             }
         };
         let mut pace = Pace::new(self.store.options.compaction.bytes_per_second);
@@ -148,6 +149,16 @@ impl Loop<'_> {
         tracing::debug!(collection = %id, segments = run.len(), rows_dropped = merged.rows_dropped, "merged");
         drop(run);
         purge::purge_dropped(self.store, id, &merged.dropped, merged.range, &mut step)?;
+        Ok(true)
+    }
+
+    /// The index of one segment that is to get one; whether there was any.
+    fn index_one(&self, id: CollectionId, turn: &Turn<'_>) -> Result<bool, Error> {
+        let Some(segment) = indexing::due(self.store, id)?.into_iter().next() else { return Ok(false) };
+        let mut pace = Pace::new(self.store.options.compaction.bytes_per_second);
+        let mut step = |bytes| self.step(turn, &mut pace, bytes);
+        let bytes = indexing::build(self.store, id, &segment, true, &mut step)?;
+        tracing::debug!(collection = %id, rows = segment.rows.rows(), bytes, "indexed");
         Ok(true)
     }
 

@@ -107,7 +107,7 @@ impl Merge<'_> {
             Some(model) => Some(Arc::new(self.codes(layout, &rows, model, step)?)),
             None => None,
         };
-        Ok(Some(Segment { rows, codes }))
+        Ok(Some(Segment { rows, codes, index: None }))
     }
 
     /// Compares everything that will be copied with its checksums, to the end also after damage: then

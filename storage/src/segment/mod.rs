@@ -1,10 +1,11 @@
-//! Immutable files of rows and codes under one segment number.
+//! Immutable files of rows, codes and search indexes under one segment number.
 //!
 //! A segment is useful for scanning codes and for re-reading inputs; which of its rows are alive and
 //! what their fields are is the catalog's business.
 
 mod codes;
 mod content;
+mod index;
 mod merge;
 mod reader;
 mod rows;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use twinbit_kernels::{Codes, CodesBuf, Modality};
 
 pub(crate) use codes::CodesFile;
+pub(crate) use index::{IndexColumn, IndexFile};
 pub(crate) use merge::Merge;
 pub(crate) use rows::RowsFile;
 
@@ -28,11 +30,12 @@ use crate::layout::Layout;
 /// Told of bytes read or written; may wait, and may end the work with an error.
 pub(crate) type Step<'f> = dyn FnMut(u64) -> Result<(), Error> + 'f;
 
-/// A segment's rows and the codes that the collection uses now.
+/// A segment's rows, the codes that the collection uses now, and their index where there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) rows: Arc<RowsFile>,
     pub(crate) codes: Option<Arc<CodesFile>>,
+    pub(crate) index: Option<Arc<IndexFile>>,
 }
 
 impl Segment {
@@ -49,7 +52,7 @@ impl Segment {
             (Some(model), Some(codes)) => Some(Arc::new(CodesFile::write(layout, &rows, model, codes)?)),
             _ => None,
         };
-        Ok(Segment { rows, codes })
+        Ok(Segment { rows, codes, index: None })
     }
 
     /// Writes codes of another model beside the rows.
@@ -62,6 +65,7 @@ impl Segment {
         Ok(Segment {
             rows: self.rows.clone(),
             codes: Some(Arc::new(CodesFile::write(layout, &self.rows, model, codes)?)),
+            index: None,
         })
     }
 
@@ -69,7 +73,12 @@ impl Segment {
         self.codes.as_ref()?.codes(modality)
     }
 
-    /// Bytes of its files.
+    /// The same rows and codes with another index, or without one.
+    pub(crate) fn with_index(&self, index: Option<Arc<IndexFile>>) -> Self {
+        Segment { rows: self.rows.clone(), codes: self.codes.clone(), index }
+    }
+
+    /// Bytes of the files that a merge reads.
     pub(crate) fn bytes(&self) -> u64 {
         self.rows.file().length() + self.codes.as_ref().map_or(0, |codes| codes.file().length())
     }
@@ -102,13 +111,29 @@ impl Segment {
         if let Some(codes) = &self.codes {
             codes.guard().keep();
         }
+        if let Some(index) = &self.index {
+            index.guard().keep();
+        }
     }
 
     /// A commit has stopped naming these files.
     pub(crate) fn retire(&self) {
         self.rows.guard().retire();
+        self.retire_codes();
+    }
+
+    /// A commit has stopped naming the codes, and the index with them.
+    pub(crate) fn retire_codes(&self) {
         if let Some(codes) = &self.codes {
             codes.guard().retire();
+        }
+        self.retire_index();
+    }
+
+    /// A commit has stopped naming the index.
+    pub(crate) fn retire_index(&self) {
+        if let Some(index) = &self.index {
+            index.guard().retire();
         }
     }
 }

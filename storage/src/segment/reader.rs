@@ -205,7 +205,7 @@ impl ColumnFile {
 
     /// Compares columns with their checksums: the one of this kind, or all. `step` hears of the bytes
     /// read.
-    pub(super) fn check(&self, only: Option<ColumnKind>, step: &mut Step<'_>) -> Result<(), Error> {
+    pub(crate) fn check(&self, only: Option<ColumnKind>, step: &mut Step<'_>) -> Result<(), Error> {
         let mut columns = self.columns.iter().filter(|column| only.is_none_or(|only| only == column.kind));
         columns.try_for_each(|column| self.check_column(column, step))
     }

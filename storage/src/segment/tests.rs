@@ -14,8 +14,10 @@ use crate::error::Error;
 use crate::format::{COLUMN_BYTES, ColumnKind, HEADER_BYTES, PAGE, hash};
 use crate::fs::Disk;
 use crate::id::RecordId;
+use crate::indexer::IndexBuild;
 use crate::options::ReadMode;
 use crate::schema::IdKind;
+use crate::tests::copying::CopyingIndexer;
 
 const MODEL: ModelId = ModelId([9; 16]);
 
@@ -94,7 +96,21 @@ fn read_again(segment: &Segment) -> Segment {
     Segment {
         rows: Arc::new(RowsFile::open(open(rows.path()), rows.length()).unwrap()),
         codes: Some(Arc::new(CodesFile::open(open(codes.path()), codes.length()).unwrap())),
+        index: None,
     }
+}
+
+fn layout(folder: &Path, mode: ReadMode) -> Layout {
+    Layout::new(folder, Files::new(Arc::new(Disk), mode)).with_indexer(Some(Arc::new(CopyingIndexer)))
+}
+
+/// The segment with an index of its codes.
+fn with_index(folder: &Path, segment: &Segment) -> Segment {
+    let build = IndexBuild { memory_bytes: 1 << 20, background: false };
+    let codes = segment.codes.as_ref().unwrap();
+    let layout = layout(folder, ReadMode::Mapped);
+    let index = IndexFile::write(&layout, codes, &CopyingIndexer, build, &mut |_| Ok(()));
+    segment.with_index(Some(Arc::new(index.unwrap())))
 }
 
 #[test]
@@ -229,15 +245,33 @@ fn open_codes(path: &Path, length: u64, mode: ReadMode) -> Result<usize, Error> 
     Ok(problems.len())
 }
 
+/// The codes are those of the segment in the folder that the file is in or below.
+fn open_index(path: &Path, length: u64, mode: ReadMode) -> Result<usize, Error> {
+    let folder = path.ancestors().find(|folder| folder.join("segments").is_dir()).unwrap();
+    let layout = layout(folder, mode);
+    let codes = layout.files.named(layout.codes(5, MODEL));
+    let codes_length = fs::metadata(codes.path()).unwrap().len();
+    let codes = CodesFile::open(codes, codes_length)?;
+    let file = IndexFile::open(&layout, layout.files.named(path.to_path_buf()), length, &codes)?;
+    let mut problems = Vec::new();
+    file.verify(&codes, layout.indexer.as_deref(), &mut problems);
+    match Modality::ALL.iter().any(|modality| file.index(*modality).is_some()) {
+        true => Ok(problems.len()),
+        // Found at open, which does without.
+        false => Err(Error::corrupt(path, problems[0].offset, problems[0].what.clone())),
+    }
+}
+
 pub(super) type Open = fn(&Path, u64, ReadMode) -> Result<usize, Error>;
 
 /// A small segment's files with the function that opens each.
 pub(super) fn small_files(folder: &Path) -> Vec<(std::path::PathBuf, Open)> {
-    let segment = write(folder, &buffer(IdKind::Str, 11));
+    let segment = with_index(folder, &write(folder, &buffer(IdKind::Str, 11)));
     segment.keep();
     vec![
         (segment.rows.file().path().to_path_buf(), open_rows as Open),
         (segment.codes.as_ref().unwrap().file().path().to_path_buf(), open_codes as Open),
+        (segment.index.as_ref().unwrap().guard().path().to_path_buf(), open_index as Open),
     ]
 }
 

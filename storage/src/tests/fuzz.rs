@@ -46,6 +46,7 @@ fn values() -> Vec<Vec<u8>> {
             last: 3,
             rows_length: 4096,
             codes: Some((ModelId([7; 16]), 8192)),
+            index: Some(4096),
         }
         .encode(),
         ModelEntry { length: 5, hash: 6 }.encode(),

@@ -113,7 +113,7 @@ impl Store {
         report.note(entries)?;
         for info in view.collections() {
             let Some(collection) = view.collection(info.id) else { continue };
-            segments::verify(&collection, &mut report);
+            segments::verify(&collection, self.inner.layout.indexer.as_deref(), &mut report);
             for check in [records::verify, fields::verify] {
                 let done = check(&collection, &mut report);
                 report.note(done)?;

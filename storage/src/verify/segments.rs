@@ -1,16 +1,25 @@
-//! Segment files: checksums, order, codes beside rows, kept inputs.
+//! Segment files: checksums, order, codes beside rows, indexes of codes, kept inputs.
 
 use super::{MANY, VerifyReport};
+use crate::indexer::SegmentIndexer;
 use crate::view::CollectionView;
 
-pub(super) fn verify(view: &CollectionView, report: &mut VerifyReport) {
+pub(super) fn verify(view: &CollectionView, indexer: Option<&dyn SegmentIndexer>, report: &mut VerifyReport) {
     let mut end = None;
     for segment in view.collection.segments() {
+        let before = report.problems.len();
         let files = [Some(segment.rows.file()), segment.codes.as_ref().map(|codes| codes.file())];
         for file in files.into_iter().flatten() {
             report.files += 1;
             report.bytes += file.length();
             file.verify(&mut report.problems);
+        }
+        if let (Some(index), Some(codes)) = (&segment.index, &segment.codes) {
+            report.files += 1;
+            report.bytes += index.length();
+            // Beside damaged codes it is compared with its checksums alone.
+            let indexer = indexer.filter(|_| report.problems.len() == before);
+            index.verify(codes, indexer, &mut report.problems);
         }
         let path = segment.rows.file().path();
         if end.is_some_and(|end| segment.rows.base() <= end) {

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::train::Trainer;
 use crate::writer::Writer;
-use crate::{Compacted, Error, Field, Model, Record, RecordId, Result, Schema, Value};
+use crate::{Compacted, Error, Field, Indexed, Model, Record, RecordId, Result, Schema, Value};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
 #[derive(Clone)]
@@ -212,8 +212,8 @@ impl Collection {
         install::install(self, model, &mut progress)
     }
 
-    /// Merges the segments into as few as can be and gives the space of removed records back to the
-    /// disk. The database does so by itself in the background, less thoroughly; see
+    /// Merges the segments into as few as can be, gives the space of removed records back to the
+    /// disk, and makes indexes of the codes of large segments. The database does so by itself in the background, less thoroughly; see
     /// [`Builder::compaction`](crate::Builder::compaction).
     ///
     /// Reading and writing go on meanwhile, and snapshots stay as they are: files that one of them
@@ -236,6 +236,33 @@ impl Collection {
     /// As [`compact`](Self::compact).
     pub fn compact_with(&self, mut progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<Compacted> {
         Ok(self.database.store().compact(self.id, &mut progress)?)
+    }
+
+    /// Makes the indexes of codes that segments lack: those of as many rows as
+    /// [`Builder::indexing`](crate::Builder::indexing) says. The database does so by itself in the
+    /// background, and [`compact`](Self::compact) at its end.
+    ///
+    /// Answers are the same with and without; reading and writing go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when codes are damaged. [`Error::ReadOnly`].
+    ///
+    /// # Blocking
+    /// Waits until an install or a compaction is over.
+    pub fn build_indexes(&self) -> Result<Indexed> {
+        self.build_indexes_with(|_, _| ControlFlow::Continue(()))
+    }
+
+    /// [`build_indexes`](Self::build_indexes) that tells rows done out of how many, and ends with
+    /// [`Error::Canceled`] when told to break; what was made until then stays.
+    ///
+    /// # Errors
+    /// As [`build_indexes`](Self::build_indexes).
+    pub fn build_indexes_with(
+        &self,
+        mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Indexed> {
+        Ok(self.database.store().build_indexes(self.id, &mut progress)?)
     }
 
     /// Sizes and counts.

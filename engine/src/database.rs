@@ -12,6 +12,7 @@ use twinbit_storage::{
 
 use crate::collection::Collection;
 use crate::database_snapshot::DatabaseSnapshot;
+use crate::indexer::MultiIndexer;
 use crate::options::Builder;
 use crate::{
     Copied, Error, ImageEncoding, ImageKind, Model, ModelId, RepairReport, Result, Schema, VerifyReport,
@@ -33,7 +34,7 @@ struct Inner {
     path: PathBuf,
     store: Store,
     /// Scans, encoding and training share these threads.
-    pool: rayon::ThreadPool,
+    pool: Arc<rayon::ThreadPool>,
     /// Parsed schemas by collection, each beside the fields that it was parsed from.
     schemas: Mutex<BTreeMap<u32, ParsedSchema>>,
     /// The models in use, read and checked once.
@@ -81,9 +82,12 @@ impl Database {
             .thread_name(|number| format!("twinbit-{number}"))
             .build()
             .map_err(|source| Error::Threads { source: Box::new(source) })?;
+        let pool = Arc::new(pool);
         let mut store_options = StoreOptions {
             read_mode: options.read_mode,
             compaction: options.compaction,
+            indexing: options.indexing,
+            indexer: Some(Arc::new(MultiIndexer::new(Arc::clone(&pool)))),
             ..StoreOptions::default()
         };
         if let Some(durability) = options.durability {
@@ -217,7 +221,7 @@ impl Database {
         Ok(self.store().verify()?)
     }
 
-    /// Makes anew what follows from other data (indexes, statistics of fields) and removes files that
+    /// Makes anew what follows from other data (indexes of fields and of codes, statistics) and removes files that
     /// belong to nothing. Records are never touched: what [`verify`](Self::verify) still reports
     /// afterwards only a backup brings back.
     ///

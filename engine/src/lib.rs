@@ -58,12 +58,14 @@
 //! # Limits
 //! Codes have 8 to 4096 bits in multiples of 8. One process writes to a database, any number read.
 //! The interface is synchronous; handles are cheap to clone and may be used from any thread.
-//! Queries are answered by an exact scan of all codes.
+//! Queries are answered by an exact scan of all codes, or where a segment has an index of its codes and
+//! that is cheaper, by the index; the answers are the same.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod arrays;
+mod bounds;
 mod code_rows;
 mod collection;
 mod database;
@@ -76,6 +78,7 @@ mod error;
 mod evaluate;
 mod field;
 mod filter;
+mod indexer;
 mod ingest;
 mod install;
 mod options;
@@ -109,7 +112,7 @@ pub use field::Field;
 pub use filter::{FieldName, Filter, FilterError, FilterProblem, field};
 pub use ingest::{Ingest, IngestObserver, IngestOutcome, IngestProgress, IngestReport, OnError};
 pub use options::Builder;
-pub use plan::{Explanation, Plan};
+pub use plan::{Explanation, PartPlan, Plan};
 pub use query::{Against, Query};
 pub use record::{Input, Record};
 pub use schema::{ImageKind, Schema, TextKind};
@@ -125,10 +128,10 @@ pub use twinbit_hashing::{
     ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RankingLoss,
     RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
 };
-pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
+pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Method, Modality};
 pub use twinbit_storage::{
-    Compacted, Compaction, Copied, Durability, FieldType, IdKind, Problem, ReadMode, RecordId, RepairReport,
-    Value, VerifyReport,
+    Compacted, Compaction, Copied, Durability, FieldType, IdKind, Indexed, Indexing, Problem, ReadMode,
+    RecordId, RepairReport, Value, VerifyReport,
 };
 pub use value::format_timestamp;
 pub use writer::Writer;

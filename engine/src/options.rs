@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::database::Database;
-use crate::{Compaction, Device, Durability, ReadMode, Result};
+use crate::{Compaction, Device, Durability, Indexing, ReadMode, Result};
 
 /// Options of a database; made by [`Database::builder`].
 ///
@@ -25,6 +25,7 @@ pub struct Builder {
     pub(crate) cache_bytes: Option<usize>,
     pub(crate) read_mode: ReadMode,
     pub(crate) compaction: Compaction,
+    pub(crate) indexing: Indexing,
 }
 
 impl Builder {
@@ -63,6 +64,14 @@ impl Builder {
     /// ```
     pub fn compaction(mut self, compaction: Compaction) -> Self {
         self.compaction = compaction;
+        self
+    }
+
+    /// Which segments get an index of their codes (default: those of 2^20 rows and more), and the memory
+    /// for making one. The thread of [`compaction`](Self::compaction) makes them;
+    /// [`Collection::build_indexes`](crate::Collection::build_indexes) does so by hand.
+    pub fn indexing(mut self, indexing: Indexing) -> Self {
+        self.indexing = indexing;
         self
     }
 

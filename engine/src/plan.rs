@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinbit_kernels::{Isa, RowMask};
+use twinbit_kernels::{Isa, Method, QueryPlan, RowMask};
 
 use crate::Modality;
 use crate::entry::Hit;
@@ -23,11 +23,11 @@ pub struct Explanation {
 /// How a query was answered; `Display` prints it as a few lines.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    pub(crate) parts: Vec<PlannedPart>,
+    pub(crate) parts: Vec<PartPlan>,
     pub(crate) queries: usize,
     pub(crate) filter_time: Duration,
     pub(crate) encode_time: Duration,
-    pub(crate) scan_time: Duration,
+    pub(crate) search_time: Duration,
     pub(crate) total_time: Duration,
     records: u64,
     segments: usize,
@@ -36,15 +36,143 @@ pub struct Plan {
     kernel: &'static str,
 }
 
-/// One scan: the codes of one modality in one part.
+/// How the codes of one modality in one part were searched: a segment, or a block of fresh rows.
 #[derive(Debug, Clone)]
-pub(crate) struct PlannedPart {
+pub struct PartPlan {
     pub(crate) number: usize,
     pub(crate) modality: Modality,
     pub(crate) rows: u32,
-    /// Rows that are alive, have the modality and pass the filter.
-    pub(crate) candidates: usize,
-    pub(crate) mask: Arc<RowMask>,
+    pub(crate) candidates: u64,
+    /// Rows that may be hits; `None` where all may.
+    pub(crate) mask: Option<Arc<RowMask>>,
+    pub(crate) done: PartSearch,
+}
+
+/// What a search of a part did, and what was expected of it, all queries together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PartSearch {
+    queries: usize,
+    by_index: usize,
+    scan_cost: Duration,
+    index_cost: Option<Duration>,
+    lists: u64,
+    compared: u64,
+    pub(crate) time: Duration,
+}
+
+impl PartSearch {
+    /// The queries answered in one pass over the codes.
+    pub(crate) fn new(plans: &[QueryPlan], rows: u32) -> Self {
+        let mut done = Self { queries: plans.len(), ..Self::default() };
+        for plan in plans {
+            done.scan_cost += plan.scan;
+            done.index_cost = sum(done.index_cost, plan.index);
+            done.lists += plan.lists;
+            done.compared += plan.rows;
+            match plan.method {
+                Method::MultiIndex => done.by_index += 1,
+                Method::Scan => done.compared += u64::from(rows),
+            }
+        }
+        done
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.queries += other.queries;
+        self.by_index += other.by_index;
+        self.scan_cost += other.scan_cost;
+        self.index_cost = sum(self.index_cost, other.index_cost);
+        self.lists += other.lists;
+        self.compared += other.compared;
+        self.time += other.time;
+    }
+}
+
+fn sum(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (one, other) => one.or(other),
+    }
+}
+
+impl PartPlan {
+    /// Which codes.
+    pub fn modality(&self) -> Modality {
+        self.modality
+    }
+
+    /// Rows of the part.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Rows among them that are alive, have the modality and pass the filter.
+    pub fn candidates(&self) -> u64 {
+        self.candidates
+    }
+
+    /// Queries that the index answered; the others by a scan.
+    pub fn queries_by_index(&self) -> usize {
+        self.done.by_index
+    }
+
+    /// The time expected of scanning, all queries together, on the machine that the planner was
+    /// calibrated on.
+    pub fn scan_cost(&self) -> Duration {
+        self.done.scan_cost
+    }
+
+    /// The time expected of the index, as far as it was reckoned: no further than to the scan's. `None`
+    /// without an index.
+    pub fn index_cost(&self) -> Option<Duration> {
+        self.done.index_cost
+    }
+
+    /// Lists of the index that were looked up.
+    pub fn lists(&self) -> u64 {
+        self.done.lists
+    }
+
+    /// Rows touched: those in the lists, and all for each query that was scanned for.
+    pub fn rows_compared(&self) -> u64 {
+        self.done.compared
+    }
+
+    /// Time from the first row to the last; other parts may be searched meanwhile.
+    pub fn time(&self) -> Duration {
+        self.done.time
+    }
+}
+
+impl fmt::Display for PartPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PartSearch { queries, by_index, scan_cost, index_cost, lists, compared, time } = self.done;
+        let how = match (index_cost, by_index) {
+            (Some(_), 0) => "scan rather than index".to_owned(),
+            (Some(_), all) if all == queries => "index".to_owned(),
+            (Some(_), some) => format!("index for {some} of {queries} queries"),
+            (None, _) => "scan".to_owned(),
+        };
+        write!(
+            f,
+            "part {} {}: {} of {} rows are candidates; {how}, {lists} lists, {compared} rows compared in {:.3} ms \
+             (expected: scan {:.3} ms",
+            self.number,
+            self.modality,
+            self.candidates,
+            self.rows,
+            milliseconds(time),
+            milliseconds(scan_cost)
+        )?;
+        match index_cost {
+            Some(cost) => write!(f, ", index {:.3} ms)", milliseconds(cost)),
+            None => write!(f, ", no index)"),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 impl Plan {
@@ -54,7 +182,7 @@ impl Plan {
             queries: 0,
             filter_time: Duration::ZERO,
             encode_time: Duration::ZERO,
-            scan_time: Duration::ZERO,
+            search_time: Duration::ZERO,
             total_time: Duration::ZERO,
             records: snapshot.len(),
             segments: snapshot.parts().iter().filter(|part| part.is_segment()).count(),
@@ -69,22 +197,27 @@ impl Plan {
         self.queries
     }
 
-    /// Scans made: one a part and modality that held candidates.
+    /// How each part that held candidates was searched.
+    pub fn parts(&self) -> &[PartPlan] {
+        &self.parts
+    }
+
+    /// Parts searched, by modality.
     pub fn scans(&self) -> usize {
         self.parts.len()
     }
 
-    /// Codes in the parts that were scanned.
+    /// Codes in the parts that were searched.
     pub fn rows(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.rows)).sum()
     }
 
     /// Codes among them that were alive and passed the filter, so could be hits.
     pub fn candidates(&self) -> u64 {
-        self.parts.iter().map(|part| part.candidates as u64).sum()
+        self.parts.iter().map(PartPlan::candidates).sum()
     }
 
-    /// The instruction set of the scan.
+    /// The instruction set in use.
     pub fn kernel(&self) -> &'static str {
         self.kernel
     }
@@ -99,9 +232,9 @@ impl Plan {
         self.encode_time
     }
 
-    /// Time of the scans and of merging their hits.
-    pub fn scan_time(&self) -> Duration {
-        self.scan_time
+    /// Time of searching the parts and of merging their hits.
+    pub fn search_time(&self) -> Duration {
+        self.search_time
     }
 
     /// Time of everything.
@@ -112,8 +245,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        write!(f, "exact scan ({}) for {} queries", self.kernel, self.queries)?;
+        write!(f, "exact search ({}) for {} queries", self.kernel, self.queries)?;
         match (self.radius, self.limit) {
             (Some(radius), Some(limit)) => writeln!(f, ", distance at most {radius}, first {limit}")?,
             (Some(radius), None) => writeln!(f, ", distance at most {radius}")?,
@@ -122,19 +254,15 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "  {} records in {} segments and fresh rows", self.records, self.segments)?;
         for part in &self.parts {
-            writeln!(
-                f,
-                "  part {} {}: {} of {} rows are candidates",
-                part.number, part.modality, part.candidates, part.rows
-            )?;
+            writeln!(f, "  {part}")?;
         }
         write!(
             f,
-            "  filter {:.3} ms, encode {:.3} ms, scan {:.3} ms, total {:.3} ms",
-            ms(self.filter_time),
-            ms(self.encode_time),
-            ms(self.scan_time),
-            ms(self.total_time)
+            "  filter {:.3} ms, encode {:.3} ms, search {:.3} ms, total {:.3} ms",
+            milliseconds(self.filter_time),
+            milliseconds(self.encode_time),
+            milliseconds(self.search_time),
+            milliseconds(self.total_time)
         )
     }
 }

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use twinbit_kernels::{CodesBuf, RowMask, Scan};
+use twinbit_kernels::{Answer, CodesBuf, RowMask, Scan, Search};
+use twinbit_storage::Part;
 
+use crate::bounds::Bounds;
 use crate::entry::Hit;
-use crate::plan::{Explanation, Plan, PlannedPart};
+use crate::indexer::index_of;
+use crate::plan::{Explanation, PartPlan, PartSearch, Plan};
 use crate::snapshot::Snapshot;
-use crate::{Error, Filter, Input, Mismatch, Modality, ModelId, RecordId, Result};
+use crate::{Error, Filter, Input, Method, Mismatch, Modality, ModelId, RecordId, Result};
 
 /// Hits that a query asks for when it says nothing.
 const DEFAULT_LIMIT: usize = 10;
@@ -91,6 +94,7 @@ pub struct Query {
     deadline: Option<Duration>,
     cancel: Option<Arc<AtomicBool>>,
     encoded_by: Option<ModelId>,
+    method: Option<Method>,
 }
 
 /// A row of some part found near a query. Ordered as answers are.
@@ -124,6 +128,7 @@ impl Query {
             deadline: None,
             cancel: None,
             encoded_by: None,
+            method: None,
         }
     }
 
@@ -170,6 +175,13 @@ impl Query {
         self
     }
 
+    /// Searches in this way whatever it costs (default: by what is expected to take less time); parts
+    /// without an index are scanned in any case. No answer depends on it.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = Some(method);
+        self
+    }
+
     /// The hits of the one query, nearest first.
     ///
     /// # Errors
@@ -191,7 +203,8 @@ impl Query {
         Ok(self.explain()?.hits)
     }
 
-    /// Runs the queries and tells how: what was scanned where, and how long each step took.
+    /// Runs the queries and tells how: what was searched where and in which way, what was expected of it,
+    /// and how long each step took.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -212,21 +225,18 @@ impl Query {
             self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
                 || self.deadline.is_some_and(|deadline| begin.elapsed() >= deadline)
         };
-        let masks = self.filter.as_ref().map(|filter| self.snapshot.masks(filter)).transpose()?;
+        let parts = self.snapshot.parts();
+        let filters: Vec<Option<Arc<RowMask>>> = match &self.filter {
+            Some(filter) => {
+                self.snapshot.masks(filter)?.into_iter().map(|mask| Some(Arc::new(mask))).collect()
+            }
+            None => vec![None; parts.len()],
+        };
         let mut plan = Plan::new(&self.snapshot, limit, self.radius);
         plan.filter_time = begin.elapsed();
-        for (number, part) in self.snapshot.parts().iter().enumerate() {
-            for &modality in self.against.modalities() {
-                let mask = part.searchable(modality);
-                let mask = match &masks {
-                    Some(masks) => Arc::new(mask.and(masks.get(number).unwrap_or(&RowMask::none(0)))),
-                    None => Arc::clone(mask),
-                };
-                let candidates = mask.count();
-                if candidates > 0 && part.codes(modality).is_some() {
-                    plan.parts.push(PlannedPart { number, modality, rows: part.rows(), candidates, mask });
-                }
-            }
+        for (number, (part, filter)) in parts.iter().zip(&filters).enumerate() {
+            let modalities = self.against.modalities().iter();
+            plan.parts.extend(modalities.filter_map(|&of| part_plan(number, part, of, filter.as_ref())));
         }
         let mut hits = Vec::new();
         for first in (0..self.queries()).step_by(QUERIES_A_PASS) {
@@ -236,9 +246,11 @@ impl Query {
             let encoding = Instant::now();
             let codes = self.codes(first)?;
             plan.encode_time += encoding.elapsed();
-            let scanning = Instant::now();
-            let found = self.scan(&plan, &codes, limit, &stop).map_err(|error| self.stopped(error))?;
-            plan.scan_time += scanning.elapsed();
+            let searching = Instant::now();
+            let bounds = Bounds::new(codes.rows(), self.radius, limit);
+            let found =
+                self.search(&mut plan, &codes, &bounds, &stop).map_err(|error| self.stopped(error))?;
+            plan.search_time += searching.elapsed();
             for candidates in found {
                 hits.push(self.name(candidates)?);
             }
@@ -285,17 +297,17 @@ impl Query {
     }
 
     /// The best candidates of each query, from all parts.
-    fn scan(
+    fn search(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
         queries: &CodesBuf,
-        limit: Option<usize>,
+        bounds: &Bounds,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Candidate>>> {
         let found: Vec<Vec<Vec<Candidate>>> = plan
             .parts
-            .par_iter()
-            .map(|planned| self.scan_part(planned, queries, limit, stop))
+            .par_iter_mut()
+            .map(|planned| self.search_part(planned, queries, bounds, stop))
             .collect::<Result<_>>()?;
         let mut merged = vec![Vec::new(); queries.rows()];
         for part in found {
@@ -310,28 +322,40 @@ impl Query {
                 let mut seen = std::collections::HashSet::with_capacity(candidates.len());
                 candidates.retain(|candidate| seen.insert(candidate.ordinal));
             }
-            candidates.truncate(limit.unwrap_or(usize::MAX));
+            candidates.truncate(bounds.limit().unwrap_or(usize::MAX));
         });
         Ok(merged)
     }
 
-    fn scan_part(
+    fn search_part(
         &self,
-        planned: &PlannedPart,
+        planned: &mut PartPlan,
         queries: &CodesBuf,
-        limit: Option<usize>,
+        bounds: &Bounds,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Candidate>>> {
+        let begin = Instant::now();
         let part = self.snapshot.parts().get(planned.number);
         let Some((part, codes)) = part.and_then(|part| Some((part, part.codes(planned.modality)?))) else {
             return Ok(vec![Vec::new(); queries.rows()]);
         };
-        let mask = (planned.candidates < codes.rows()).then_some(&*planned.mask);
-        let scan = Scan::new(codes).mask(mask).stop(stop);
-        let found = match (self.radius, limit) {
-            (Some(radius), limit) => scan.within(queries.as_codes(), radius, limit)?,
-            (None, limit) => scan.top_k(queries.as_codes(), limit.unwrap_or(DEFAULT_LIMIT))?,
+        let scan = Scan::new(codes).mask(planned.mask.as_deref()).stop(stop);
+        let search = Search::new(scan).index(index_of(part, planned.modality)).method(self.method);
+        let within = |search: Search<'_>| search.within(queries.as_codes(), bounds.radius(), bounds.limit());
+        let Answer { answers, plans } = match within(search) {
+            Err(error @ twinbit_kernels::Error::DamagedIndex { .. }) => {
+                let (part, modality) = (planned.number, planned.modality);
+                tracing::warn!(%error, part, %modality, "scanned instead; verify --repair makes it anew");
+                within(Search::new(scan))?
+            }
+            answer => answer?,
         };
+        for (query, hits) in answers.iter().enumerate() {
+            bounds.learn(query, hits);
+        }
+        let mut done = PartSearch::new(&plans, planned.rows);
+        done.time = begin.elapsed();
+        planned.done.add(&done);
         let candidate = |hit: twinbit_kernels::Hit| Candidate {
             distance: hit.distance,
             ordinal: part.ordinal(hit.row),
@@ -339,7 +363,7 @@ impl Query {
             part: planned.number,
             row: hit.row,
         };
-        Ok(found.into_iter().map(|hits| hits.into_iter().map(candidate).collect()).collect())
+        Ok(answers.into_iter().map(|hits| hits.into_iter().map(candidate).collect()).collect())
     }
 
     /// Looks up the ids of the final hits.
@@ -353,7 +377,7 @@ impl Query {
         candidates.into_iter().filter_map(|candidate| hit(candidate).transpose()).collect()
     }
 
-    /// Says why the scan was stopped.
+    /// Says why the search was stopped.
     fn stopped(&self, error: Error) -> Error {
         match (error, self.deadline) {
             (Error::Kernels(twinbit_kernels::Error::Stopped), deadline) => {
@@ -368,4 +392,31 @@ impl Query {
             (error, _) => error,
         }
     }
+}
+
+/// What is to be searched of a part; `None` when it holds no candidate.
+fn part_plan(
+    number: usize,
+    part: &Part,
+    modality: Modality,
+    filter: Option<&Arc<RowMask>>,
+) -> Option<PartPlan> {
+    part.codes(modality)?;
+    let (rows, searchable) = (u64::from(part.rows()), part.searchable_rows(modality));
+    let (mask, candidates) = match filter {
+        // The mask of a large segment has megabytes: it is neither made nor read without need.
+        None if searchable == rows => (None, rows),
+        None => (Some(Arc::clone(part.searchable(modality))), searchable),
+        Some(filter) => {
+            let mask = match searchable == rows {
+                true => Arc::clone(filter),
+                false => Arc::new(part.searchable(modality).and(filter)),
+            };
+            let candidates = mask.count() as u64;
+            (Some(mask).filter(|_| candidates < rows), candidates)
+        }
+    };
+    let plan =
+        PartPlan { number, modality, rows: part.rows(), candidates, mask, done: PartSearch::default() };
+    (candidates > 0).then_some(plan)
 }

@@ -40,7 +40,9 @@ pub struct Bytes {
     pub rows: u64,
     /// Codes.
     pub codes: u64,
-    /// Search indexes.
+    /// Indexes of the codes.
+    pub search_index: u64,
+    /// Indexes of fields.
     pub index: u64,
     /// The catalog: ids, fields, fresh rows.
     pub catalog: u64,
@@ -63,6 +65,7 @@ impl Stats {
             bytes: Bytes {
                 rows: stats.bytes.rows,
                 codes: stats.bytes.codes,
+                search_index: stats.bytes.search_index,
                 index: stats.bytes.index,
                 catalog: stats.bytes.catalog,
                 models: stats.bytes.models,

@@ -205,3 +205,26 @@ fn the_bytes_depend_neither_on_threads_nor_on_memory() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool of threads");
     assert_eq!(pool.install(|| built(&codes, 20_000)), expected);
 }
+
+#[test]
+fn a_build_called_off_says_so() {
+    let codes = codes(Content::Uniform, CodeBits::B64, 1000, 4);
+    let builder = MultiIndexBuilder::new(codes.as_codes());
+    let stopped = builder.clone().stop(&|| true).write_to(&mut Vec::new()).expect_err("a build that stops");
+    let source = stopped.get_ref().and_then(|source| source.downcast_ref::<Error>());
+    assert!(matches!(source, Some(Error::Stopped)), "{stopped}");
+    assert!(builder.stop(&|| false).write_to(&mut Vec::new()).is_ok());
+}
+
+#[test]
+fn the_index_answers_within_a_small_radius_that_holds_fewer_rows_than_asked_for() {
+    let database = codes(Content::Uniform, CodeBits::B64, 200_000, 6);
+    let bytes = built(&database, 1 << 30);
+    let index = MultiIndex::from_bytes(bytemuck::cast_slice(&bytes)).expect("a sound index");
+    let queries = codes(Content::Uniform, CodeBits::B64, 3, 7);
+    let scan = Scan::new(database.as_codes());
+    let found = Search::new(scan).index(Some(&index)).within(queries.as_codes(), 4, Some(10));
+    let found = found.expect("a valid search");
+    assert_eq!(found.answers, scan.within(queries.as_codes(), 4, Some(10)).expect("a valid search"));
+    assert!(found.plans.iter().all(|plan| plan.method == Method::MultiIndex), "{:?}", found.plans);
+}

@@ -52,6 +52,7 @@ impl Store {
         store.check_writable()?;
         store.state().collection(id)?;
         let _turn = store.turns.compaction(id);
+        store.state().collection(id)?.segments().for_each(Segment::forget_damage);
         build_due(store, id, &mut |done, all| match progress(done, all) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Error::Canceled),
@@ -63,7 +64,10 @@ impl Store {
 pub(crate) fn due(store: &Inner, id: CollectionId) -> Result<Vec<Segment>, Error> {
     let state = store.state();
     let lacks = |segment: &&Segment| {
-        segment.codes.is_some() && segment.index.is_none() && is_large_enough(store, segment)
+        segment.codes.is_some()
+            && segment.index.is_none()
+            && !segment.is_damaged()
+            && is_large_enough(store, segment)
     };
     Ok(state.collection(id)?.segments().filter(lacks).cloned().collect())
 }
@@ -72,7 +76,8 @@ fn is_large_enough(store: &Inner, segment: &Segment) -> bool {
     store.layout.indexer.is_some() && segment.rows.rows() >= store.options.indexing.rows
 }
 
-/// Makes all indexes that are due; the caller has the collection's turn.
+/// Makes all indexes that are due, also behind a damaged segment, whose error is told at the end. The
+/// caller has the collection's turn.
 pub(crate) fn build_due(
     store: &Inner,
     id: CollectionId,
@@ -81,17 +86,26 @@ pub(crate) fn build_due(
     let due = due(store, id)?;
     let all = due.iter().map(|segment| u64::from(segment.rows.rows())).sum();
     let mut indexed = Indexed::default();
+    let mut damage = None;
     for segment in due {
-        indexed.bytes += build(store, id, &segment, false, &mut |_| progress(indexed.rows, all))?;
+        match build(store, id, &segment, false, &mut |_| progress(indexed.rows, all)) {
+            Ok(bytes) => indexed.bytes += bytes,
+            Err(error) if segment.is_damaged() => {
+                damage.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
         indexed.rows += u64::from(segment.rows.rows());
         indexed.segments += 1;
     }
     progress(indexed.rows, all)?;
-    Ok(indexed)
+    damage.map_or(Ok(indexed), Err)
 }
 
-/// Makes the index of a segment and names it; returns the bytes of the file. The caller has the
-/// collection's turn, so that nobody else replaces segments.
+/// Makes the index of a segment and names it; returns the bytes of the file. A segment whose codes are
+/// found damaged [knows it](Segment::is_damaged) afterwards. The caller has the collection's turn, so that
+/// nobody else replaces segments.
 pub(crate) fn build(
     store: &Inner,
     id: CollectionId,
@@ -101,7 +115,7 @@ pub(crate) fn build(
 ) -> Result<u64, Error> {
     let (Some(indexer), Some(codes)) = (&store.layout.indexer, &segment.codes) else { return Ok(0) };
     // An index of damaged codes would fit them.
-    codes.file().check(None, step)?;
+    codes.file().check(None, step).inspect_err(|error| segment.note_damage(error))?;
     let build = IndexBuild { memory_bytes: store.options.indexing.memory_bytes, background };
     let index = IndexFile::write(&store.layout, codes, indexer.as_ref(), build, step)?;
     let length = index.length();
@@ -143,8 +157,7 @@ pub(crate) fn repair(store: &Inner, id: CollectionId, report: &mut RepairReport)
             // There is nothing that the index could be compared with, or be made of.
             continue;
         }
-        index.verify(codes, store.layout.indexer.as_deref(), &mut problems);
-        if problems.is_empty() {
+        if index.verify(codes, store.layout.indexer.as_deref()).is_empty() {
             continue;
         }
         name(store, id, segment, None)?;

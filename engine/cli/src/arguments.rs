@@ -5,7 +5,7 @@ use twinbit::Device;
 
 use crate::commands::{
     checkpoint, collections, compact, completions, create, data, delete, doctor, drop, eval, experiment,
-    field, get, ingest, list, rename, restore, search, set, stats, train, verify,
+    field, get, index, ingest, list, rename, restore, search, set, stats, train, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
@@ -93,6 +93,8 @@ pub enum Command {
     Stats(stats::Arguments),
     /// Merge segments and give the space of removed records back
     Compact(compact::Arguments),
+    /// Make indexes of the codes, so that searching large collections takes less time
+    Index(index::Arguments),
     /// Compare everything on disk with its checksums
     Verify(verify::Arguments),
     /// Copy a database as it is now; the copy is a database of its own

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use twinbit::{Builder, Collection, Database, ReadMode};
+use twinbit::{Builder, Collection, Database, Indexing, ReadMode};
 
 use crate::arguments::Global;
 use crate::failure::{Failure, Result};
@@ -52,6 +52,12 @@ impl Session {
     /// Opens a database for writing, creating it when there is none.
     pub fn open_or_create(&self, path: &Path) -> Result<Database> {
         Ok(self.builder().open(path)?)
+    }
+
+    /// Opens a database for writing, with a say in which segments get an index.
+    pub fn open_indexing(&self, path: &Path, indexing: Indexing) -> Result<Database> {
+        must_exist(path)?;
+        Ok(self.builder().indexing(indexing).open(path)?)
     }
 
     /// Opens a database for reading, beside a process that may be writing to it.

@@ -269,8 +269,8 @@ fn records_are_read_changed_paged_through_and_deleted() {
     assert_eq!(
         report["repaired"],
         json!({
-            "index_entries_added": 0, "index_entries_removed": 0, "statistics_rebuilt": 0,
-            "files_removed": 0, "fields_left": 0,
+            "index_entries_added": 0, "index_entries_removed": 0, "search_indexes_dropped": 0,
+            "search_indexes_built": 0, "statistics_rebuilt": 0, "files_removed": 0, "fields_left": 0,
         })
     );
 }
@@ -283,7 +283,15 @@ fn compacting_gives_space_back_and_keeps_the_records() {
     let compacted = &place.json("compact c.db")[0];
     assert_eq!(
         keys(compacted),
-        ["bytes_after", "bytes_before", "collection", "rows_dropped", "segments_after", "segments_before"]
+        [
+            "bytes_after",
+            "bytes_before",
+            "collection",
+            "indexes_built",
+            "rows_dropped",
+            "segments_after",
+            "segments_before"
+        ]
     );
     assert_eq!(compacted["segments_after"], 1);
     assert!(number(&compacted["bytes_after"]) > 0.0);
@@ -293,6 +301,28 @@ fn compacting_gives_space_back_and_keeps_the_records() {
     assert_eq!(place.json("verify c.db")[0]["problems"], json!([]));
     assert!(place.ok("compact c.db").contains("segments"));
     assert!(place.fails("compact nothing.db").contains("there is no database here"));
+}
+
+#[test]
+fn indexed_codes_give_the_same_hits() {
+    let place = coded();
+    place.ok("compact c.db");
+    let ask = |method: &str| {
+        place.json(&format!("search c.db --codes zero.npy --modality text -k 3 --method {method}"))
+    };
+    let scanned = ask("scan");
+    assert_eq!(place.json("index c.db")[0]["segments"], 0, "four records are too few");
+    let indexed = &place.json("index c.db --rows 1")[0];
+    assert_eq!(keys(indexed), ["bytes", "collection", "rows", "segments"]);
+    assert_eq!((&indexed["segments"], &indexed["rows"]), (&json!(1), &json!(4)));
+    assert_eq!(place.json("stats c.db")[0]["bytes"]["search_index"], indexed["bytes"]);
+    for method in ["auto", "scan", "index"] {
+        assert_eq!(ask(method), scanned);
+    }
+    let zero = "search c.db --codes zero.npy --modality text --method index --explain";
+    let explained = text(&place.run(zero).stderr);
+    assert!(explained.contains("; index, ") && explained.contains("expected: scan"), "{explained}");
+    assert_eq!(place.json("verify c.db")[0]["problems"], json!([]));
 }
 
 #[test]
@@ -357,6 +387,8 @@ fn every_command_explains_itself_with_an_example() {
         "rename",
         "field add",
         "stats",
+        "compact",
+        "index",
         "verify",
         "checkpoint",
         "restore",

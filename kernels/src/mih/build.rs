@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::format::{Shape, width};
 use super::key::KeyReader;
 use super::split::split;
-use crate::Codes;
+use crate::{Codes, Error};
 
 /// Memory for (value, row) pairs unless the caller says otherwise.
 const MEMORY_BYTES: usize = 1 << 30;
@@ -28,11 +28,12 @@ const PARTS_AT_ONCE: usize = 64;
 /// Builds a multi-index over a matrix of codes and writes it to a file or any other writer.
 ///
 /// The work is spread over the current `rayon` pool; the bytes do not depend on it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MultiIndexBuilder<'a> {
     codes: Codes<'a>,
     shape: Shape,
     memory_bytes: usize,
+    stop: Option<&'a (dyn Fn() -> bool + Sync)>,
 }
 
 impl<'a> MultiIndexBuilder<'a> {
@@ -40,7 +41,7 @@ impl<'a> MultiIndexBuilder<'a> {
     #[must_use]
     pub fn new(codes: Codes<'a>) -> Self {
         let shape = Shape { bits: codes.bits(), rows: codes.rows(), masks: split(codes) };
-        Self { codes, shape, memory_bytes: MEMORY_BYTES }
+        Self { codes, shape, memory_bytes: MEMORY_BYTES, stop: None }
     }
 
     /// Use about this much memory, 1 GiB unless set; less memory means more passes over the codes.
@@ -49,6 +50,14 @@ impl<'a> MultiIndexBuilder<'a> {
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Self {
         self.memory_bytes = bytes;
+        self
+    }
+
+    /// Ask `stop` once in about 500,000 rows a pass; when it returns true the build ends with
+    /// [`Error::Stopped`] as the source of what [`write_to`](Self::write_to) returns.
+    #[must_use]
+    pub fn stop(mut self, stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        self.stop = Some(stop);
         self
     }
 
@@ -61,7 +70,7 @@ impl<'a> MultiIndexBuilder<'a> {
     /// Build the index and write it, from front to back.
     ///
     /// # Errors
-    /// What the writer reports.
+    /// What the writer reports; [`Error::Stopped`] when `stop` said so.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.shape.header())?;
         self.shape.substrings().try_for_each(|mask| self.write_substring(mask, out))
@@ -80,7 +89,7 @@ impl<'a> MultiIndexBuilder<'a> {
         let mut written = 0_u32;
         for first in (0..parts).step_by(pass_parts) {
             let wanted = first..parts.min(first + pass_parts);
-            let chunks = self.deal(&reader, low_bits, &wanted);
+            let chunks = self.deal(&reader, low_bits, &wanted)?;
             for some in (0..wanted.len()).step_by(PARTS_AT_ONCE) {
                 let some = some..wanted.len().min(some + PARTS_AT_ONCE);
                 let sorted: Vec<Sorted> = some
@@ -106,16 +115,19 @@ impl<'a> MultiIndexBuilder<'a> {
     }
 
     /// Deal the rows whose value is in some parts into these parts, chunk by chunk.
-    fn deal(&self, reader: &KeyReader, low_bits: u32, wanted: &Range<usize>) -> Vec<Chunk> {
+    fn deal(&self, reader: &KeyReader, low_bits: u32, wanted: &Range<usize>) -> io::Result<Vec<Chunk>> {
         let rows = self.shape.rows;
         (0..rows.div_ceil(CHUNK_ROWS))
             .into_par_iter()
             .map(|chunk| {
+                if self.stop.is_some_and(|stop| stop()) {
+                    return Err(io::Error::other(Error::Stopped));
+                }
                 let first = chunk * CHUNK_ROWS;
                 let last = rows.min(first + CHUNK_ROWS);
                 let keys: Vec<u32> =
                     (first..last).map(|row| reader.key(|word| self.codes.word(row, word))).collect();
-                Chunk::new(&keys, first as u32, low_bits, wanted)
+                Ok(Chunk::new(&keys, first as u32, low_bits, wanted))
             })
             .collect()
     }

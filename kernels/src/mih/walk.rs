@@ -135,17 +135,18 @@ impl<'w, 'a> Walk<'w, 'a> {
         if spent < scan * FREE {
             return 0.0;
         }
-        let bits = self.codes.bits();
+        let (bits, bound) = (self.codes.bits(), self.nearest.bound());
         let distance = if self.nearest.k() == usize::MAX {
-            Some(self.nearest.bound())
+            bound
         } else {
-            cost::likely_distance(bits, &self.growth, &self.nearest)
+            match cost::likely_distance(bits, &self.growth, &self.nearest) {
+                Some(likely) => likely.min(bound),
+                None if spent < scan * UNKNOWN => return 0.0,
+                // All within the radius; where none was given that is more than any scan.
+                None => bound,
+            }
         };
-        match distance {
-            Some(distance) => cost::of_shells(bits, &self.growth, covered, distance, scan),
-            None if spent < scan * UNKNOWN => 0.0,
-            None => scan,
-        }
+        cost::of_shells(bits, &self.growth, covered, distance, scan)
     }
 
     /// Find the lists of a shell; the number of rows in them.

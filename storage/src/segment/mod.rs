@@ -87,14 +87,14 @@ impl Segment {
         [Some(self.rows.file()), self.codes.as_ref().map(|codes| codes.file())].into_iter().flatten()
     }
 
-    /// Whether a merge has met damage in one of the files since they were opened. Other merges leave
-    /// the segment out.
+    /// Whether a merge, or the making of an index, has met damage in one of these files since they were
+    /// opened. Others leave the segment out.
     pub(crate) fn is_damaged(&self) -> bool {
         self.files().any(ColumnFile::is_damaged)
     }
 
     /// Notes the damage that an error tells of, if it is of one of these files.
-    fn note_damage(&self, error: &Error) {
+    pub(crate) fn note_damage(&self, error: &Error) {
         if let Error::Corrupt { path, .. } | Error::Io { path, .. } = error {
             self.files().filter(|file| file.path() == path).for_each(|file| file.set_damaged(true));
         }

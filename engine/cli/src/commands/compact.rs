@@ -19,7 +19,8 @@ pub struct Arguments {
     db: PathBuf,
 }
 
-/// Merges the segments of a collection and gives the space of removed records back.
+/// Merges the segments of a collection, gives the space of removed records back, and indexes the codes of
+/// large segments.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
@@ -38,6 +39,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
             "segments_before": compacted.segments_before,
             "segments_after": compacted.segments_after,
             "rows_dropped": compacted.rows_dropped,
+            "indexes_built": compacted.indexes_built,
             "bytes_before": compacted.bytes_before,
             "bytes_after": compacted.bytes_after,
         }));

@@ -13,6 +13,7 @@ pub mod eval;
 pub mod experiment;
 pub mod field;
 pub mod get;
+pub mod index;
 pub mod ingest;
 pub mod list;
 pub mod rename;
@@ -49,6 +50,7 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Field(action) => field::run(&action, session),
         Command::Stats(arguments) => stats::run(&arguments, session),
         Command::Compact(arguments) => compact::run(&arguments, session),
+        Command::Index(arguments) => index::run(&arguments, session),
         Command::Verify(arguments) => verify::run(&arguments, session),
         Command::Checkpoint(arguments) => checkpoint::run(&arguments, session),
         Command::Restore(arguments) => restore::run(&arguments, session),

@@ -33,7 +33,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     row("rows not yet in a segment", count(stats.fresh_rows));
     row("rows on disk", bytes(stats.bytes.rows));
     row("codes on disk", bytes(stats.bytes.codes));
-    row("indexes on disk", bytes(stats.bytes.index));
+    row("indexes of codes on disk", bytes(stats.bytes.search_index));
+    row("indexes of fields on disk", bytes(stats.bytes.index));
     row("catalog on disk", bytes(stats.bytes.catalog));
     row("models on disk", bytes(stats.bytes.models));
     row("model", stats.model.map_or_else(|| "none".to_owned(), |model| model.to_string()));

@@ -52,6 +52,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
             object["repaired"] = json!({
                 "index_entries_added": repaired.index_entries_added,
                 "index_entries_removed": repaired.index_entries_removed,
+                "search_indexes_dropped": repaired.search_indexes_dropped,
+                "search_indexes_built": repaired.search_indexes_built,
                 "statistics_rebuilt": repaired.statistics_rebuilt,
                 "files_removed": repaired.files_removed,
                 "fields_left": repaired.fields_left,
@@ -61,11 +63,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     }
     if let Some(repaired) = &repaired {
         session.output.line(format!(
-            "repaired: {} index entries added, {} removed, statistics of {} fields rebuilt, {} files removed; {} \
-             fields left as they are, because their values are damaged",
+            "repaired: {} index entries added, {} removed, statistics of {} fields rebuilt, {} indexes of codes \
+             dropped and {} made anew, {} files removed; {} fields left as they are, because their values are \
+             damaged",
             count(repaired.index_entries_added),
             count(repaired.index_entries_removed),
             count(repaired.statistics_rebuilt),
+            count(repaired.search_indexes_dropped),
+            count(repaired.search_indexes_built),
             count(repaired.files_removed),
             count(repaired.fields_left),
         ))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value as Json;
-use twinbit::{Against, Array, ElementType, Fields, Hit, Input, Modality, Query, Snapshot};
+use twinbit::{Against, Array, ElementType, Fields, Hit, Input, Method, Modality, Query, Snapshot};
 
 use crate::commands::list::shortened;
 use crate::failure::{Failure, Result};
@@ -58,6 +58,9 @@ pub struct Arguments {
     /// Only records that this expression selects
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
+    /// How to search; the answer is the same
+    #[arg(long, value_enum, default_value_t = MethodName::Auto)]
+    method: MethodName,
     /// Tells on standard error how the answer was found
     #[arg(long)]
     explain: bool,
@@ -83,6 +86,16 @@ enum AgainstName {
     Image,
     Text,
     Both,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MethodName {
+    /// As is expected to take less time, for each segment
+    Auto,
+    /// Compare all codes
+    Scan,
+    /// By the index of the codes, where there is one
+    Index,
 }
 
 /// A line of `search --json`.
@@ -130,6 +143,11 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(radius) = arguments.radius {
         query = query.within(radius);
     }
+    query = match arguments.method {
+        MethodName::Auto => query,
+        MethodName::Scan => query.method(Method::Scan),
+        MethodName::Index => query.method(Method::MultiIndex),
+    };
     if let Some(milliseconds) = arguments.deadline {
         query = query.deadline(Duration::from_millis(milliseconds));
     }

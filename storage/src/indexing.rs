@@ -60,12 +60,14 @@ impl Store {
     }
 }
 
-/// The segments that have no index and are to get one; those known to be damaged are left out.
+/// The segments that have no index and are to get one.
 pub(crate) fn due(store: &Inner, id: CollectionId) -> Result<Vec<Segment>, Error> {
     let state = store.state();
     let lacks = |segment: &&Segment| {
-        let lacks_one = segment.codes.is_some() && segment.index.is_none();
-        lacks_one && is_large_enough(store, segment) && !segment.is_damaged()
+        segment.codes.is_some()
+            && segment.index.is_none()
+            && !segment.is_damaged()
+            && is_large_enough(store, segment)
     };
     Ok(state.collection(id)?.segments().filter(lacks).cloned().collect())
 }
@@ -74,7 +76,8 @@ fn is_large_enough(store: &Inner, segment: &Segment) -> bool {
     store.layout.indexer.is_some() && segment.rows.rows() >= store.options.indexing.rows
 }
 
-/// Makes all indexes that are due, around damaged segments; the caller has the collection's turn.
+/// Makes all indexes that are due, also behind a damaged segment, whose error is told at the end. The
+/// caller has the collection's turn.
 pub(crate) fn build_due(
     store: &Inner,
     id: CollectionId,
@@ -82,26 +85,27 @@ pub(crate) fn build_due(
 ) -> Result<Indexed, Error> {
     let due = due(store, id)?;
     let all = due.iter().map(|segment| u64::from(segment.rows.rows())).sum();
-    let (mut indexed, mut damage) = (Indexed::default(), None);
+    let mut indexed = Indexed::default();
+    let mut damage = None;
     for segment in due {
         match build(store, id, &segment, false, &mut |_| progress(indexed.rows, all)) {
-            Ok(bytes) => {
-                indexed.bytes += bytes;
-                indexed.rows += u64::from(segment.rows.rows());
-                indexed.segments += 1;
-            }
+            Ok(bytes) => indexed.bytes += bytes,
             Err(error) if segment.is_damaged() => {
                 damage.get_or_insert(error);
+                continue;
             }
             Err(error) => return Err(error),
         }
+        indexed.rows += u64::from(segment.rows.rows());
+        indexed.segments += 1;
     }
     progress(indexed.rows, all)?;
     damage.map_or(Ok(indexed), Err)
 }
 
-/// Makes the index of a segment and names it; returns the bytes of the file. The caller has the
-/// collection's turn, so that nobody else replaces segments.
+/// Makes the index of a segment and names it; returns the bytes of the file. A segment whose codes are
+/// found damaged [knows it](Segment::is_damaged) afterwards. The caller has the collection's turn, so that
+/// nobody else replaces segments.
 pub(crate) fn build(
     store: &Inner,
     id: CollectionId,
@@ -153,8 +157,7 @@ pub(crate) fn repair(store: &Inner, id: CollectionId, report: &mut RepairReport)
             // There is nothing that the index could be compared with, or be made of.
             continue;
         }
-        index.verify(codes, store.layout.indexer.as_deref(), &mut problems);
-        if problems.is_empty() {
+        if index.verify(codes, store.layout.indexer.as_deref()).is_empty() {
             continue;
         }
         name(store, id, segment, None)?;

@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 use std::io::{IoSlice, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinbit_kernels::{CodeBits, CodesBuf};
 use twinbit_storage::{
-    CollectionConfig, CollectionId, Durability, Error, FieldId, FieldSpec, FieldType, IdKind, InputKind,
-    ModelId, NewRecord, RecordId, Store, StoreOptions, StoredText, TextInput, Value,
+    CollectionConfig, CollectionId, Durability, Error, FieldId, FieldSpec, FieldType, IdKind, Indexing,
+    InputKind, ModelId, NewRecord, RecordId, Store, StoreOptions, StoredText, TextInput, Value,
 };
+
+use crate::indexer::Indexer;
 
 /// What a line of a victim begins with when it tells an acknowledged commit.
 pub const ACKNOWLEDGED: &str = "acknowledged ";
@@ -92,6 +95,9 @@ impl Workload {
             cache_bytes: 1 << 20,
             fresh_rows: (self.changes * 2 / 3) as usize,
             segment_bytes: 1000,
+            // Nearly every segment gets an index, in the background or with a compaction.
+            indexing: Indexing { rows: 4, ..Indexing::default() },
+            indexer: Some(Arc::new(Indexer)),
             ..StoreOptions::default()
         }
     }

@@ -19,7 +19,7 @@ use crate::dead::{Dead, put_dead};
 use crate::error::Error;
 use crate::flush;
 use crate::id::CollectionId;
-use crate::indexing;
+use crate::indexing::{self, Indexed};
 use crate::install_note;
 use crate::keys;
 use crate::part::{PartData, Source};
@@ -99,7 +99,13 @@ impl Store {
             }
         }
         purge::purge(store, id, &mut |bytes| work.step(bytes))?;
-        let indexed = indexing::build_due(store, id, &mut |_, _| work.step(0));
+        let indexed = match indexing::build_due(store, id, &mut |_, _| work.step(0)) {
+            Err(error) if error.is_corruption() => {
+                damage.get_or_insert(error);
+                Indexed::default()
+            }
+            indexed => indexed?,
+        };
         store.state().pin.catalog().compact(id)?;
         if let Some(error) = damage {
             return Err(error);

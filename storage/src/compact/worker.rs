@@ -157,14 +157,13 @@ impl Loop<'_> {
         let Some(segment) = indexing::due(self.store, id)?.into_iter().next() else { return Ok(false) };
         let mut pace = Pace::new(self.store.options.compaction.bytes_per_second);
         let mut step = |bytes| self.step(turn, &mut pace, bytes);
-        let bytes = match indexing::build(self.store, id, &segment, true, &mut step) {
+        match indexing::build(self.store, id, &segment, true, &mut step) {
+            Ok(bytes) => tracing::debug!(collection = %id, rows = segment.rows.rows(), bytes, "indexed"),
             Err(error) if segment.is_damaged() => {
                 tracing::warn!(%error, collection = %id, "a damaged segment gets no index");
-                return Ok(true);
             }
-            built => built?,
-        };
-        tracing::debug!(collection = %id, rows = segment.rows.rows(), bytes, "indexed");
+            Err(error) => return Err(error),
+        }
         Ok(true)
     }
 

@@ -4,6 +4,7 @@
 //! segment is then searched without, and `verify` names the damage.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use twinbit_kernels::Modality;
@@ -104,13 +105,10 @@ impl IndexFile {
             .and_then(|file| open_columns(Arc::new(file), codes, layout.indexer.as_deref()));
         let problem = match opened {
             Ok(condition) => return Ok(IndexFile { length, condition }),
-            Err(Error::Corrupt { path, offset, what }) => Problem { path, offset, what, repairable: true },
-            Err(Error::Io { path, source, .. }) if source.kind() == io::ErrorKind::NotFound => Problem {
-                path,
-                offset: 0,
-                what: "the catalog names this file, but it is not there".to_owned(),
-                repairable: true,
-            },
+            Err(Error::Corrupt { path, offset, what }) => mendable(path, offset, what),
+            Err(Error::Io { path, source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                mendable(path, 0, "the catalog names this file, but it is not there".to_owned())
+            }
             Err(other) => return Err(other),
         };
         tracing::warn!(path = %path.display(), offset = problem.offset, what = problem.what,
@@ -137,30 +135,31 @@ impl IndexFile {
         }
     }
 
-    /// Compares everything with its checksums and, where somebody understands it, with the codes.
-    pub(crate) fn verify(
-        &self,
-        codes: &CodesFile,
-        indexer: Option<&dyn SegmentIndexer>,
-        problems: &mut Vec<Problem>,
-    ) {
+    /// Compares everything with its checksums and, where somebody understands it, with the codes; what
+    /// is found can be made anew from these.
+    pub(crate) fn verify(&self, codes: &CodesFile, indexer: Option<&dyn SegmentIndexer>) -> Vec<Problem> {
         let (indexes, file) = match &self.condition {
             Condition::Sound { indexes, file } => (indexes, file),
-            Condition::Damaged { problem, .. } => return problems.push(problem.clone()),
+            Condition::Damaged { problem, .. } => return vec![problem.clone()],
         };
-        let before = problems.len();
-        file.verify(problems);
-        problems.iter_mut().skip(before).for_each(|problem| problem.repairable = true);
-        let Some(indexer) = indexer.filter(|_| problems.len() == before) else { return };
+        let mut problems = Vec::new();
+        file.verify(&mut problems);
+        problems.iter_mut().for_each(|problem| problem.repairable = true);
+        let Some(indexer) = indexer.filter(|_| problems.is_empty()) else { return problems };
         for ((modality, kind), index) in Modality::ALL.into_iter().zip(INDEXES).zip(indexes) {
             if let (Some(index), Some(codes)) = (index, codes.codes(modality))
                 && let Err(wrong) = indexer.verify(index, codes)
                 && let Error::Corrupt { path, offset, what } = misfit(file, kind, wrong.as_ref())
             {
-                problems.push(Problem { path, offset, what, repairable: true });
+                problems.push(mendable(path, offset, what));
             }
         }
+        problems
     }
+}
+
+fn mendable(path: PathBuf, offset: u64, what: String) -> Problem {
+    Problem { path, offset, what, repairable: true }
 }
 
 /// The header of the index file beside a codes file.

@@ -87,8 +87,8 @@ impl Segment {
         [Some(self.rows.file()), self.codes.as_ref().map(|codes| codes.file())].into_iter().flatten()
     }
 
-    /// Whether a merge or the making of an index has met damage in one of the files since they were opened. Other merges leave
-    /// the segment out.
+    /// Whether a merge, or the making of an index, has met damage in one of these files since they were
+    /// opened. Others leave the segment out.
     pub(crate) fn is_damaged(&self) -> bool {
         self.files().any(ColumnFile::is_damaged)
     }

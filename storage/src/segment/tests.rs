@@ -253,8 +253,7 @@ fn open_index(path: &Path, length: u64, mode: ReadMode) -> Result<usize, Error> 
     let codes_length = fs::metadata(codes.path()).unwrap().len();
     let codes = CodesFile::open(codes, codes_length)?;
     let file = IndexFile::open(&layout, layout.files.named(path.to_path_buf()), length, &codes)?;
-    let mut problems = Vec::new();
-    file.verify(&codes, layout.indexer.as_deref(), &mut problems);
+    let problems = file.verify(&codes, layout.indexer.as_deref());
     match Modality::ALL.iter().any(|modality| file.index(*modality).is_some()) {
         true => Ok(problems.len()),
         // Found at open, which does without.

@@ -276,7 +276,7 @@ fn with_damage(damage: impl Fn(&Path), found_at_open: bool) {
     assert_eq!(indexed_rows_or_not(&store, id), if found_at_open { 0 } else { 1 });
     let problems = store.verify().unwrap().problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!(problems[0].path, path);
+    assert_eq!((&problems[0].path, problems[0].repairable), (&path, true));
     // Nobody makes it anew without being told, and nothing else is harmed.
     assert_eq!(store.build_indexes(id, &mut go_on).unwrap().segments, 0);
     assert_eq!(view(&store, id).len(), 60);

@@ -17,9 +17,11 @@ pub(super) fn verify(view: &CollectionView, indexer: Option<&dyn SegmentIndexer>
         if let (Some(index), Some(codes)) = (&segment.index, &segment.codes) {
             report.files += 1;
             report.bytes += index.length();
-            // Beside damaged codes it is compared with its checksums alone.
-            let indexer = indexer.filter(|_| report.problems.len() == before);
-            index.verify(codes, indexer, &mut report.problems);
+            // Beside damaged codes it is compared with its checksums alone, and cannot be made anew.
+            let are_sound = report.problems.len() == before;
+            let mut problems = index.verify(codes, indexer.filter(|_| are_sound));
+            problems.iter_mut().for_each(|problem| problem.repairable &= are_sound);
+            report.problems.extend(problems);
         }
         let path = segment.rows.file().path();
         if end.is_some_and(|end| segment.rows.base() <= end) {

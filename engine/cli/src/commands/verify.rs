@@ -64,7 +64,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(repaired) = &repaired {
         session.output.line(format!(
             "repaired: {} index entries added, {} removed, statistics of {} fields rebuilt, {} indexes of codes \
-             dropped and {} made anew, {} files removed; {} fields left as they are, because their values are damaged",
+             dropped and {} made anew, {} files removed; {} fields left as they are, because their values are \
+             damaged",
             count(repaired.index_entries_added),
             count(repaired.index_entries_removed),
             count(repaired.statistics_rebuilt),

@@ -163,7 +163,7 @@ impl<'a> Codes<'a> {
             lines => {
                 for &row in rows {
                     let first = (row as usize >> shift) * lines;
-                    self.lines[first..first + lines].iter().for_each(prefetch);
+                    self.lines[first..first + lines].iter().for_each(|line| prefetch(line));
                 }
             }
         }

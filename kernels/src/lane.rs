@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use crate::mask::ROWS_SLACK;
 use crate::query::Query;
 use crate::scan::Scan;
 use crate::topk::TopK;
@@ -31,8 +32,11 @@ const SPARSE: usize = 20;
 const FETCH: usize = 32;
 /// Rows asked for before they are compared: as many as keep the memory system busy.
 const AHEAD: usize = 512;
-/// Words of a mask that are skipped together when all are zero.
-const SKIP: usize = 8;
+/// Rows asked for a second time before they are compared: a processor whose queues are full forgets
+/// some of the first requests.
+const AGAIN: usize = 128;
+/// Words of a mask that are looked at together.
+const WORDS: usize = 16;
 
 /// A range of the rows of a scan, and the buffers to walk it.
 pub(crate) struct Lane<'a> {
@@ -183,18 +187,15 @@ impl<'a> Lane<'a> {
         take: &mut impl FnMut(&mut Self, Piece<'_>),
     ) {
         let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
-        for (words, first) in words.chunks(SKIP).zip((rows.start..).step_by(SKIP * GROUP)) {
-            if words.iter().fold(0, |all, word| all | word) == 0 {
-                continue;
-            }
+        for (words, first) in words.chunks(WORDS).zip((rows.start..).step_by(WORDS * GROUP)) {
             let asked = queue.filled;
-            for (&word, first) in words.iter().zip((first..).step_by(GROUP)) {
-                queue.push(word, first as u32);
-            }
+            queue.filled += self.isa.rows(words, first as u32, &mut queue.rows[asked..]);
             self.codes.prefetch(&queue.rows[asked..queue.filled]);
             while queue.filled - queue.taken >= AHEAD + FETCH {
-                take(self, Piece::Rows(&queue.rows[queue.taken..queue.taken + FETCH]));
-                queue.taken += FETCH;
+                let next = queue.taken + FETCH;
+                self.codes.prefetch(&queue.rows[queue.taken + AGAIN..next + AGAIN]);
+                take(self, Piece::Rows(&queue.rows[queue.taken..next]));
+                queue.taken = next;
             }
             queue.make_room();
         }
@@ -299,7 +300,7 @@ impl<'a> Lane<'a> {
 
 /// Single rows, ascending: asked for from the memory system as they come, taken some time later.
 struct Queue {
-    rows: [u32; 4 * AHEAD + SKIP * GROUP],
+    rows: [u32; 4 * AHEAD + WORDS * GROUP + ROWS_SLACK],
     /// Rows before this place are done with.
     taken: usize,
     filled: usize,
@@ -310,25 +311,9 @@ impl Queue {
         Self { rows: [0; _], taken: 0, filled: 0 }
     }
 
-    /// Add the rows of a word of a mask, of which the first is `first`.
-    #[inline]
-    fn push(&mut self, word: u64, first: u32) {
-        // Most words of a sparse mask have no bit or one: no branch depends on which.
-        // Without a bit the row is not kept, and may lie beyond the last number there is.
-        self.rows[self.filled] = first.wrapping_add(word.trailing_zeros());
-        self.filled += usize::from(word != 0);
-        let mut word = word & word.wrapping_sub(1);
-        while word != 0 {
-            self.rows[self.filled] = first + word.trailing_zeros();
-            self.filled += 1;
-            word &= word - 1;
-        }
-    }
-
-    /// Room for every row of the next words that are looked at together, and one place more, which
-    /// [`push`](Self::push) may write to without filling it.
+    /// Room for every row of the next words that are looked at together.
     fn make_room(&mut self) {
-        if self.filled + SKIP * GROUP >= self.rows.len() {
+        if self.filled + WORDS * GROUP + ROWS_SLACK > self.rows.len() {
             self.rows.copy_within(self.taken..self.filled, 0);
             self.filled -= self.taken;
             self.taken = 0;

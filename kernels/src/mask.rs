@@ -164,6 +164,36 @@ impl RowMask {
     }
 }
 
+/// Places that [`rows_of`] may write to beyond the rows it names.
+pub(crate) const ROWS_SLACK: usize = 2;
+
+/// Write the rows of some words of a mask, of which the first is `first`, ascending to the front of
+/// `rows`; how many there are. Each instruction set compiles its own.
+///
+/// `rows` has room for every row and [`ROWS_SLACK`] more.
+#[inline(always)]
+pub(crate) fn rows_of(words: &[u64], first: u32, rows: &mut [u32]) -> usize {
+    let mut filled = 0;
+    let mut first = first;
+    for &word in words {
+        // Most words of a sparse mask have two bits at most: no branch depends on how many. Without a
+        // bit the row is not kept, and may lie beyond the last number there is.
+        let second = word & word.wrapping_sub(1);
+        let mut more = second & second.wrapping_sub(1);
+        rows[filled] = first.wrapping_add(word.trailing_zeros());
+        rows[filled + 1] = first.wrapping_add(second.trailing_zeros());
+        let mut next = filled + 2;
+        while more != 0 {
+            rows[next] = first + more.trailing_zeros();
+            next += 1;
+            more &= more - 1;
+        }
+        filled += word.count_ones() as usize;
+        first = first.wrapping_add(64);
+    }
+    filled
+}
+
 impl std::fmt::Debug for RowMask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RowMask({} of {} rows)", self.count(), self.len())

@@ -16,8 +16,13 @@ const LANE_ROWS: usize = 1 << 13;
 /// Queries that share one walk through the rows: so many that reading memory costs little beside
 /// comparing, so few that what is kept for each stays in the second-level cache.
 const QUERY_GROUP: usize = 256;
+/// Rows kept for all queries of a group in one lane, at most, unless that is too few for four queries.
+const GROUP_KEPT: usize = 1 << 20;
 /// Tasks aimed at for every thread, so that a slow core delays the rest little.
 const TASKS_PER_THREAD: usize = 4;
+/// A lane is at least as many times as long as the rows it keeps, unless a thread had none: the more
+/// lanes, the more rows are kept in vain.
+const LANE_PER_KEPT: usize = 16;
 
 /// An exact search over a matrix of codes.
 ///
@@ -52,8 +57,8 @@ impl<'a> Scan<'a> {
         self
     }
 
-    /// Ask `stop` once in about 65,536 rows a task; when it returns true the scan ends with
-    /// [`Error::Stopped`].
+    /// Ask `stop` once in about 65,536 rows a task, also of a [`Search`](crate::Search) by an index; when
+    /// it returns true the search ends with [`Error::Stopped`].
     #[must_use]
     pub fn stop(mut self, stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
         self.stop = Some(stop);
@@ -93,6 +98,7 @@ impl<'a> Scan<'a> {
     pub fn count_within(&self, queries: Codes<'_>, radius: u32) -> Result<Vec<u64>, Error> {
         self.run(
             queries,
+            0,
             |lane, queries| {
                 let mut counts = vec![0; queries.len()];
                 lane.count(queries, radius, &mut counts)?;
@@ -104,8 +110,11 @@ impl<'a> Scan<'a> {
 
     /// The at most `k` nearest rows no farther than `radius`.
     pub(crate) fn nearest(&self, queries: Codes<'_>, k: usize, radius: u32) -> Result<Vec<Vec<Hit>>, Error> {
+        // Without a limit nobody knows how many there will be.
+        let kept = if k == usize::MAX { 0 } else { k.min(self.codes.rows()) };
         self.run(
             queries,
+            kept,
             |lane, queries| {
                 let mut tops = vec![TopK::new(k, radius); queries.len()];
                 lane.nearest(queries, &mut tops)?;
@@ -123,21 +132,25 @@ impl<'a> Scan<'a> {
         )
     }
 
-    /// Walk every lane with every group of queries, then merge what each query got from its lanes.
+    /// Walk every lane with every group of queries, of which each keeps `kept` rows, then merge what each
+    /// query got from its lanes.
     fn run<S: Send, T: Send>(
         &self,
         queries: Codes<'_>,
+        kept: usize,
         walk: impl Fn(&mut Lane<'_>, &[Query]) -> Result<Vec<S>, Error> + Sync,
         merge: impl Fn(std::vec::IntoIter<S>) -> T + Sync,
     ) -> Result<Vec<T>, Error> {
         self.check(queries)?;
         let rows = self.codes.rows();
-        let groups = queries.rows().div_ceil(QUERY_GROUP).max(1);
+        let most = (GROUP_KEPT / kept.max(1)).clamp(4, QUERY_GROUP);
+        let groups = queries.rows().div_ceil(most).max(1);
         let group_queries = queries.rows().div_ceil(groups).next_multiple_of(4);
         // Every lane collects as many rows as are asked for, so there are no more than are of use.
         let threads = rayon::current_num_threads();
         let tasks = if threads == 1 { 1 } else { (threads * TASKS_PER_THREAD).div_ceil(groups) };
-        let lanes = tasks.min(rows / LANE_ROWS).max(1);
+        let shortest = LANE_ROWS.max(kept.saturating_mul(LANE_PER_KEPT).min(rows / threads));
+        let lanes = tasks.min(rows / shortest).max(1);
         let lane_rows = rows.div_ceil(lanes).next_multiple_of(GROUP);
 
         let groups: Result<Vec<Vec<T>>, Error> = (0..groups)

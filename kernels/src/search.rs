@@ -152,7 +152,8 @@ impl<'a> Search<'a> {
                         return Err(Error::Stopped);
                     }
                     let query = Query::of_row(queries, row);
-                    let mut walk = Walk::new(index, codes, mask, self.scan.isa, query, k, radius);
+                    let walk = Walk::new(index, codes, mask, self.scan.isa, query, k, radius);
+                    let mut walk = walk.stop(self.scan.stop);
                     *outcome = walk.run(limit)?;
                     *place = outcome.complete.then(|| answer(walk));
                     Ok(())

@@ -13,7 +13,9 @@ mod compiled;
 
 use blocks::Blocks;
 use cases::{Case, Numbers, Spread};
-use twinbit_kernels::cuda::{MOST_NEAREST, Plan, Variant};
+use twinbit_kernels::cuda::{
+    CudaError, DeviceCodes, DeviceMask, MOST_NEAREST, Machine, Plan, Search, Target, Variant,
+};
 use twinbit_kernels::{CodeBits, CodesBuf, Error, RowMask};
 
 #[test]
@@ -156,4 +158,27 @@ fn the_order_of_threads_and_blocks_changes_nothing() {
     for seed in 100..112 {
         case.check(&Blocks::new(seed), Some(Plan::new(2, 0, 2)), 40, 0);
     }
+}
+
+#[test]
+fn memory_of_another_machine_is_refused() {
+    let (ours, other) = (Blocks::new(1), Blocks::new(2));
+    let codes = CodesBuf::with_rows(CodeBits::B64, 10).unwrap();
+    let mask = RowMask::all(10);
+    let upload = |machine| {
+        let codes = DeviceCodes::upload(machine, codes.as_codes()).unwrap();
+        (codes, DeviceMask::upload(machine, &mask).unwrap())
+    };
+    let ((our_codes, our_mask), (other_codes, other_mask)) = (upload(&ours), upload(&other));
+    let query = CodesBuf::with_rows(CodeBits::B64, 1).unwrap();
+    let search = |codes, mask| {
+        let targets = [Target { codes, mask: Some(mask) }];
+        Search::new(&ours, &targets).top_k(query.as_codes(), 1).map(|hits| hits.len())
+    };
+    assert_eq!(search(&our_codes, &our_mask), Ok(1));
+    assert_eq!(search(&other_codes, &our_mask), Err(Error::Cuda(CudaError::OtherMachine)));
+    assert_eq!(search(&our_codes, &other_mask), Err(Error::Cuda(CudaError::OtherMachine)));
+    let mut memory = other.allocate(8).unwrap();
+    assert_eq!(ours.write(&mut memory, 0, &[1]), Err(CudaError::OtherMachine));
+    assert_eq!(ours.read(&memory, 0, &mut [1]), Err(CudaError::OtherMachine));
 }

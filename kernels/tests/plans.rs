@@ -1,5 +1,7 @@
 //! Every plan of a search against the scalar scan: by the index alone, and as the planner chooses.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use twinbit_kernels::{
@@ -130,6 +132,25 @@ proptest! {
         }
         let mask = mask(mask_kind, rows, seed ^ 2);
         check(&database, &queries, mask.as_ref(), k, radius, 1 << (12 + seed % 12));
+    }
+}
+
+#[test]
+fn a_search_by_the_index_can_be_stopped_inside_one_query() {
+    // One list that holds every row, and lists without end of which most are empty.
+    let cases = [(Content::Ties, CodeBits::B64, 200_000), (Content::Uniform, CodeBits::B64, 140_000)];
+    for (content, bits, rows) in cases {
+        let database = codes(content, bits, rows, 11);
+        let bytes = built(&database, 1 << 30);
+        let index = MultiIndex::from_bytes(bytemuck::cast_slice(&bytes)).expect("a sound index");
+        let query = codes(content, bits, 1, 11);
+        let asked = AtomicUsize::new(0);
+        let third_time = || asked.fetch_add(1, Ordering::Relaxed) == 2;
+        let scan = Scan::new(database.as_codes()).stop(&third_time);
+        let search = Search::new(scan).index(Some(&index)).method(Some(Method::MultiIndex));
+        let stopped = search.top_k(query.as_codes(), rows);
+        assert!(matches!(stopped, Err(Error::Stopped)), "{content:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }
 

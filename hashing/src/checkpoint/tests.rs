@@ -133,7 +133,7 @@ fn more_epochs_may_be_asked_for() {
 #[test]
 fn other_settings_and_other_pairs_are_refused_and_named() {
     let (right, longer) = (toy(150), toy(151));
-    let resume = |config: TrainConfig, pairs: &crate::toy::Toy, labels| {
+    let resume = |config: TrainConfig, pairs: &crate::toy::Toy, labels: &crate::Labels| {
         let trainer = Trainer::new(config).validation_labels(labels);
         match trainer.resume(read(&file()).unwrap(), &pairs.features(), &mut ()) {
             Err(Error::CheckpointMismatch { what, .. }) => what,

@@ -1,5 +1,8 @@
 //! Seeded codes: uniform bits, and clusters of the kind that the peers are measured with.
 
+use std::io::Write;
+
+use memmap2::Mmap;
 use twinbit_kernels::{CodeBits, CodesBuf, RowMask};
 
 /// How the codes of a set lie.
@@ -73,6 +76,14 @@ pub(crate) fn codes(kind: Kind, bits: CodeBits, rows: usize) -> (CodesBuf, Codes
     let (base, queries) = packed(kind, bits, rows);
     let matrix = |packed: &[u8]| CodesBuf::from_packed(bits, packed).expect("whole codes");
     (matrix(&base), matrix(&queries))
+}
+
+/// These bytes in a file of their own, mapped as a segment's file is.
+pub(crate) fn mapped(bytes: &[u8]) -> Mmap {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(bytes).expect("room for the file");
+    // SAFETY: the file has no name, so nobody else can change it.
+    unsafe { Mmap::map(&file) }.expect("a mapping")
 }
 
 /// A mask in which a row is with probability `share`.

@@ -3,52 +3,71 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use twinbit_kernels::{CodeBits, CodesBuf, Method, MultiIndex, MultiIndexBuilder, Scan, Search};
+use twinbit_kernels::{
+    CodeBits, Codes, CodesBuf, Method, MultiIndex, MultiIndexBuilder, RowMask, Scan, Search,
+};
 
 use crate::data::{self, Kind};
 use crate::setting;
 
-/// Build and search: clustered and uniform codes, with every hundredth row deleted.
+/// Whether `SEARCH_INDEX` (all unless set) names a case, as in `uniform128x10000000`.
+fn wanted(kind: Kind, bits: CodeBits, rows: usize) -> bool {
+    std::env::var("SEARCH_INDEX")
+        .map_or(true, |asked| asked.contains(&format!("{}{bits}x{rows}", kind.name())))
+}
+
+/// Build and search: clustered and uniform codes and their index, both mapped, with one row in a hundred
+/// deleted.
 pub(crate) fn index(rows: usize) {
     let cases = [
         (Kind::Clustered, CodeBits::B64, rows),
+        (Kind::Clustered, CodeBits::B64, rows / 10),
         (Kind::Clustered, CodeBits::B128, rows / 10),
         (Kind::Clustered, CodeBits::B128, rows),
+        (Kind::Uniform, CodeBits::B64, rows / 10),
+        (Kind::Uniform, CodeBits::B128, rows / 10),
         (Kind::Uniform, CodeBits::B64, rows),
         (Kind::Uniform, CodeBits::B128, rows),
     ];
     for (kind, bits, rows) in cases {
+        if !wanted(kind, bits, rows) {
+            continue;
+        }
         let (database, queries) = data::codes(kind, bits, rows);
+        let map = data::mapped(database.as_bytes());
+        let database = Codes::from_bytes(bits, rows, &map).expect("whole blocks");
         let start = Instant::now();
-        let builder = MultiIndexBuilder::new(database.as_codes());
+        let builder = MultiIndexBuilder::new(database);
         let mut bytes = vec![0_u64; builder.byte_len() / 8];
         let mut out: &mut [u8] = bytemuck::cast_slice_mut(&mut bytes);
         builder.write_to(&mut out).expect("room for the index");
         let took = start.elapsed().as_secs_f64();
-        let index = MultiIndex::from_bytes(bytemuck::cast_slice(&bytes)).expect("a sound index");
+        let map = data::mapped(bytemuck::cast_slice(&bytes));
+        drop(bytes);
+        let index = MultiIndex::from_bytes(&map).expect("a sound index");
         println!(
             "index, {} {bits} bits, {rows} codes: built in {took:.2} s; {:.2} times the codes' bytes; substrings of \
              {:?} bits",
             kind.name(),
-            index.byte_len() as f64 / database.as_bytes().len() as f64,
+            index.byte_len() as f64 / Codes::byte_len(bits, rows) as f64,
             index.widths().collect::<Vec<_>>(),
         );
         let alive = data::random_mask(rows, 0.99);
         for k in [1, 10, 100] {
-            compare(kind, &database, &queries, &index, &alive, k);
+            compare(kind, database, &queries, &index, &alive, k);
         }
     }
 }
 
 fn compare(
     kind: Kind,
-    database: &CodesBuf,
+    database: Codes<'_>,
     queries: &CodesBuf,
     index: &MultiIndex<'_>,
-    alive: &twinbit_kernels::RowMask,
+    alive: &RowMask,
     k: usize,
 ) {
-    let scan = Scan::new(database.as_codes()).mask(Some(alive));
+    let scan = Scan::new(database).mask(Some(alive));
     let search = Search::new(scan).index(Some(index));
     let count = setting("SEARCH_QUERIES", 100);
     let single: Vec<CodesBuf> = (0..count)

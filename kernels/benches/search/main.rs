@@ -1,7 +1,7 @@
 //! The search against the limits of the machine, in one process and in turns.
 //!
 //! `cargo bench -p twinbit-kernels --bench search -- SECTION...` with the sections `single`, `batch`,
-//! `masks` and `index`; without one, all. Every figure names what it is a share of. `SEARCH_ROWS`
+//! `depth` (k up to 100,000), `masks` and `index`; without one, all. Every figure names what it is a share of. `SEARCH_ROWS`
 //! (10,000,000) and `SEARCH_THREADS` (1) change the size, `SEARCH_TURNS` how often each has its turn.
 //! `bench/peers/search.py` talks to the section `peers`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a program that prints what it measures")]
@@ -45,6 +45,9 @@ fn main() {
         }
         if wanted("batch") {
             batch(rows, threads);
+        }
+        if wanted("depth") {
+            depth(rows);
         }
         if wanted("masks") {
             masks(rows);
@@ -163,12 +166,32 @@ fn batch(rows: usize, threads: usize) {
     }
 }
 
-/// One query where a mask leaves some rows.
+/// What it costs to ask for many rows: one query, and a batch.
+fn depth(rows: usize) {
+    let bits = CodeBits::B128;
+    let (database, queries) = data::codes(Kind::Uniform, bits, rows);
+    let scan = Scan::new(database.as_codes());
+    for (count, turns) in [(1, setting("SEARCH_TURNS", 9)), (64, 1)] {
+        let packed = queries.as_codes().to_packed();
+        let asked = CodesBuf::from_packed(bits, &packed[..count * bits.bytes()]).expect("whole codes");
+        for k in [10, 100, 1_000, 10_000, 100_000] {
+            let [times] = in_turns(turns, [&mut || drop(black_box(scan.top_k(asked.as_codes(), k)))]);
+            println!(
+                "depth, {bits} bits, {count} queries, k = {k}: {:.2} ms a query best, {:.2} median",
+                times.best() * 1e3 / count as f64,
+                times.median() * 1e3 / count as f64,
+            );
+        }
+    }
+}
+
+/// One query over mapped codes where a mask leaves some rows.
 fn masks(rows: usize) {
     for bits in [CodeBits::B64, CodeBits::B128] {
         let (database, queries) = data::codes(Kind::Uniform, bits, rows);
         let query = one(&queries);
-        let scan = Scan::new(database.as_codes());
+        let map = data::mapped(database.as_bytes());
+        let scan = Scan::new(Codes::from_bytes(bits, rows, &map).expect("whole blocks"));
         let mut contiguous = RowMask::none(rows);
         contiguous.set_range(rows / 3..rows / 3 + rows / 100, true);
         let some = [0.99, 0.5, 0.1, 0.01, 0.001].map(|share| (share, data::random_mask(rows, share)));

@@ -4,25 +4,33 @@
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi8, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_pd, _mm256_castsi256_ps,
     _mm256_cmpgt_epi16, _mm256_cmpgt_epi32, _mm256_cmpgt_epi64, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_movemask_epi8, _mm256_movemask_pd, _mm256_movemask_ps, _mm256_packs_epi16,
-    _mm256_permute4x64_epi64, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_epi64x, _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_xor_si256,
+    _mm256_maddubs_epi16, _mm256_min_epu16, _mm256_movemask_epi8, _mm256_movemask_pd, _mm256_movemask_ps,
+    _mm256_packs_epi16, _mm256_permute4x64_epi64, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_srli_epi16, _mm256_storeu_si256, _mm256_xor_si256,
 };
 
 use super::Kernel;
+use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
 pub(super) const KERNEL: Kernel = Kernel {
     name: "avx2",
-    detected: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt"),
+    detected: || {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("popcnt")
+    },
     within,
     distances,
     at,
-    screen: None,
+    rows,
+    screen: Some(screen),
 };
 
+/// Queries that share a walk through the codes.
+const TOGETHER: usize = 4;
 /// So many counts of at most 8 fit a byte.
 const COUNTS_PER_BYTE: usize = 31;
 
@@ -109,22 +117,132 @@ fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
     query.distances_at(lines, rows, distances);
 }
 
+#[target_feature(enable = "bmi1,popcnt")]
+fn rows(words: &[u64], first: u32, rows: &mut [u32]) -> usize {
+    rows_of(words, first, rows)
+}
+
+#[target_feature(enable = "avx2")]
+fn screen(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
+    match queries.first().map(|query| query.words.len()) {
+        Some(1) => screen_fixed::<1>(queries, lines, limits, groups),
+        Some(2) => screen_fixed::<2>(queries, lines, limits, groups),
+        Some(4) => screen_fixed::<4>(queries, lines, limits, groups),
+        Some(8) => screen_fixed::<8>(queries, lines, limits, groups),
+        _ => {
+            for ((query, &limit), groups) in queries.iter().zip(limits).zip(groups) {
+                *groups = screen_long(&query.words, lines, limit);
+            }
+        }
+    }
+}
+
+/// The case of few words: several queries take each half of a line together, and share its halves of
+/// bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn screen_fixed<const WORDS: usize>(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
+    let together = queries.len() / TOGETHER * TOGETHER;
+    for first in (0..together).step_by(TOGETHER) {
+        let found = screen_block::<WORDS, TOGETHER>(&queries[first..], lines, &limits[first..]);
+        groups[first..first + TOGETHER].copy_from_slice(&found);
+    }
+    for first in together..queries.len() {
+        [groups[first]] = screen_block::<WORDS, 1>(&queries[first..], lines, &limits[first..]);
+    }
+}
+
+/// Screen the first `QUERIES` of the queries.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn screen_block<const WORDS: usize, const QUERIES: usize>(
+    queries: &[Query],
+    lines: &[Line],
+    limits: &[u32],
+) -> [u64; QUERIES] {
+    let (table, nibble, zero) = (table(), _mm256_set1_epi8(0x0f), _mm256_setzero_si256());
+    let words: [[[__m256i; 2]; WORDS]; QUERIES] = std::array::from_fn(|query| {
+        std::array::from_fn(|word| {
+            let word = broadcast(queries[query].words[word]);
+            [_mm256_and_si256(word, nibble), _mm256_and_si256(_mm256_srli_epi16::<4>(word), nibble)]
+        })
+    });
+    let mut groups = [0; QUERIES];
+    for (group, lines) in lines.chunks_exact(8 * WORDS).enumerate() {
+        // The nearest of 64 codes is compared with the limit, not each code.
+        let mut nearest = [broadcast(u64::MAX); QUERIES];
+        for block in lines.as_chunks::<WORDS>().0 {
+            for half in 0..2 {
+                let mut bytes = [zero; QUERIES];
+                for (word, line) in block.iter().enumerate() {
+                    let codes = halves(line)[half];
+                    let low = _mm256_and_si256(codes, nibble);
+                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+                    for (bytes, words) in bytes.iter_mut().zip(&words) {
+                        let [low_word, high_word] = words[word];
+                        let low = _mm256_shuffle_epi8(table, _mm256_xor_si256(low, low_word));
+                        let high = _mm256_shuffle_epi8(table, _mm256_xor_si256(high, high_word));
+                        *bytes = _mm256_add_epi8(*bytes, _mm256_add_epi8(low, high));
+                    }
+                }
+                for (nearest, bytes) in nearest.iter_mut().zip(bytes) {
+                    // A sum fits the lowest 16 of its 64 bits; the minimum of the others is zero.
+                    *nearest = _mm256_min_epu16(*nearest, _mm256_sad_epu8(bytes, zero));
+                }
+            }
+        }
+        for ((groups, nearest), &limit) in groups.iter_mut().zip(nearest).zip(limits) {
+            *groups |= u64::from(is_below(nearest, limit)) << group;
+        }
+    }
+    groups
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn screen_long(words: &[u64], lines: &[Line], limit: u32) -> u64 {
+    let mut groups = 0;
+    for (group, lines) in lines.chunks_exact(8 * words.len()).enumerate() {
+        let mut nearest = broadcast(u64::MAX);
+        for block in lines.chunks_exact(words.len()) {
+            let [low, high] = sums_64(words, block);
+            nearest = _mm256_min_epu16(nearest, _mm256_min_epu16(low, high));
+        }
+        groups |= u64::from(is_below(nearest, limit)) << group;
+    }
+    groups
+}
+
+/// Whether any of four sums is below a limit.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn is_below(sums: __m256i, limit: u32) -> bool {
+    _mm256_movemask_epi8(_mm256_cmpgt_epi64(broadcast(u64::from(limit)), sums)) != 0
+}
+
 fn narrow(sums: &[u32], out: &mut [u16]) {
     for (out, sum) in out.iter_mut().zip(sums) {
         *out = *sum as u16;
     }
 }
 
-/// The number of bits set in each byte.
+/// The number of bits set in each half of a byte, to look up.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn counts(bytes: __m256i) -> __m256i {
+fn table() -> __m256i {
     #[rustfmt::skip]
     let table = _mm256_setr_epi8(
         0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
         0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
     );
-    let nibble = _mm256_set1_epi8(0x0f);
+    table
+}
+
+/// The number of bits set in each byte.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn counts(bytes: __m256i) -> __m256i {
+    let (table, nibble) = (table(), _mm256_set1_epi8(0x0f));
     let low = _mm256_and_si256(bytes, nibble);
     let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
     _mm256_add_epi8(_mm256_shuffle_epi8(table, low), _mm256_shuffle_epi8(table, high))

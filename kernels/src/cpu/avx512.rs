@@ -8,7 +8,8 @@ use std::arch::x86_64::{
     _mm512_xor_si512,
 };
 
-use super::Kernel;
+use super::{Kernel, prefetch};
+use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
@@ -19,13 +20,19 @@ pub(super) const KERNEL: Kernel = Kernel {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vpopcntdq")
             && is_x86_feature_detected!("avx512bitalg")
+            && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("popcnt")
     },
     within,
     distances,
     at,
+    rows,
     screen: Some(screen),
 };
+
+/// How far ahead lines are asked for, a page, and of how many one is.
+const ASKED_AHEAD: usize = 64;
+const ASKED_EVERY: usize = 8;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
 fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
@@ -112,6 +119,11 @@ fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
     query.distances_at(lines, rows, distances);
 }
 
+#[target_feature(enable = "bmi1,popcnt")]
+fn rows(words: &[u64], first: u32, rows: &mut [u32]) -> usize {
+    rows_of(words, first, rows)
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
 fn screen(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
     match queries.first().map(|query| query.words.len()) {
@@ -162,6 +174,13 @@ fn screen_block<const WORDS: usize, const QUERIES: usize>(
     for (group, lines) in lines.chunks_exact(8 * WORDS).enumerate() {
         // The nearest of 64 codes is compared with the limit, not each code.
         let mut nearest = [broadcast(u64::MAX); QUERIES];
+        if QUERIES == 1 {
+            // One query alone waits for memory, and the processor asks for nothing of the next page by
+            // itself. The place may lie beyond the codes: nothing is read there.
+            for line in (0..lines.len()).step_by(ASKED_EVERY) {
+                prefetch(lines.as_ptr().wrapping_add(line + ASKED_AHEAD));
+            }
+        }
         let (blocks, _) = lines.as_chunks::<WORDS>();
         for block in blocks {
             let codes: [__m512i; WORDS] = std::array::from_fn(|word| load(&block[word]));

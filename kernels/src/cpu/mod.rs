@@ -22,6 +22,7 @@ use crate::{Error, Line};
 type Within = unsafe fn(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]);
 type Distances = unsafe fn(query: &Query, lines: &[Line], distances: &mut [u16]);
 type At = unsafe fn(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]);
+type Rows = unsafe fn(words: &[u64], first: u32, rows: &mut [u32]) -> usize;
 type Screen = unsafe fn(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]);
 
 /// The functions of one instruction set.
@@ -31,6 +32,7 @@ struct Kernel {
     within: Within,
     distances: Distances,
     at: At,
+    rows: Rows,
     /// For codes of whole words; `within` serves where there is none.
     screen: Option<Screen>,
 }
@@ -104,6 +106,15 @@ impl Isa {
         unsafe { (self.0.at)(query, lines, rows, distances) }
     }
 
+    /// Write the rows of some words of a mask, of which the first is `first`; how many there are.
+    ///
+    /// `rows` has room for every row and [`ROWS_SLACK`](crate::mask::ROWS_SLACK) more.
+    #[inline]
+    pub(crate) fn rows(self, words: &[u64], first: u32, rows: &mut [u32]) -> usize {
+        // SAFETY: an `Isa` is only made of kernels whose features were detected.
+        unsafe { (self.0.rows)(words, first, rows) }
+    }
+
     /// Find the groups of 64 codes in which a query has a code nearer than its limit.
     ///
     /// `lines` are at most 64 whole groups; bit g of `groups[q]` tells of group g and query q.
@@ -139,13 +150,11 @@ impl Isa {
 /// It is brought to the second-level cache only: the first level follows fewer requests at a time,
 /// which was measured to take three times as long.
 #[inline]
-pub(crate) fn prefetch<T>(place: &T) {
+pub(crate) fn prefetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of the target, and a prefetch reads nothing that a program can see.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(
-            std::ptr::from_ref(place).cast(),
-        );
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;

@@ -1,11 +1,12 @@
 //! NEON: bits are counted per byte and summed over the places of a code; a line is four registers.
 
 use std::arch::aarch64::{
-    uint8x16_t, uint16x8_t, vaddq_u16, vcntq_u8, vdupq_n_u16, vdupq_n_u64, veorq_u8, vld1q_u64, vpaddlq_u8,
-    vpaddq_u16, vreinterpretq_u8_u64, vst1q_u16,
+    uint8x16_t, uint16x8_t, vaddq_u8, vaddq_u16, vcntq_u8, vdupq_n_u16, vdupq_n_u64, veorq_u8, vld1q_u64,
+    vminq_u16, vminvq_u16, vpaddlq_u8, vpaddq_u8, vpaddq_u16, vreinterpretq_u8_u64, vst1q_u16,
 };
 
 use super::Kernel;
+use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
@@ -15,8 +16,12 @@ pub(super) const KERNEL: Kernel = Kernel {
     within,
     distances,
     at,
-    screen: None,
+    rows,
+    screen: Some(screen),
 };
+
+/// Queries that share a walk through the codes.
+const TOGETHER: usize = 4;
 
 #[target_feature(enable = "neon")]
 fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
@@ -45,7 +50,86 @@ fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
     query.distances_at(lines, rows, distances);
 }
 
-/// Call `found` with the distances of every 8 codes that the lines hold, in order.
+#[target_feature(enable = "neon")]
+fn rows(words: &[u64], first: u32, rows: &mut [u32]) -> usize {
+    rows_of(words, first, rows)
+}
+
+#[target_feature(enable = "neon")]
+fn screen(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
+    match queries.first().map(|query| query.words.len()) {
+        Some(1) => screen_fixed::<1>(queries, lines, limits, groups),
+        Some(2) => screen_fixed::<2>(queries, lines, limits, groups),
+        Some(4) => screen_fixed::<4>(queries, lines, limits, groups),
+        _ => {
+            for ((query, &limit), groups) in queries.iter().zip(limits).zip(groups) {
+                *groups = screen_long(query, lines, limit);
+            }
+        }
+    }
+}
+
+/// The case of few words: several queries take each line together.
+#[inline]
+#[target_feature(enable = "neon")]
+fn screen_fixed<const WORDS: usize>(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
+    let together = queries.len() / TOGETHER * TOGETHER;
+    for first in (0..together).step_by(TOGETHER) {
+        let found = screen_block::<WORDS, TOGETHER>(&queries[first..], lines, &limits[first..]);
+        groups[first..first + TOGETHER].copy_from_slice(&found);
+    }
+    for first in together..queries.len() {
+        [groups[first]] = screen_block::<WORDS, 1>(&queries[first..], lines, &limits[first..]);
+    }
+}
+
+/// Screen the first `QUERIES` of the queries; at most 7 words, so that the counts of four bytes of a
+/// code fit one.
+#[inline]
+#[target_feature(enable = "neon")]
+fn screen_block<const WORDS: usize, const QUERIES: usize>(
+    queries: &[Query],
+    lines: &[Line],
+    limits: &[u32],
+) -> [u64; QUERIES] {
+    let words: [[uint8x16_t; WORDS]; QUERIES] =
+        std::array::from_fn(|query| std::array::from_fn(|word| broadcast(queries[query].words[word])));
+    let mut groups = [0; QUERIES];
+    for (group, lines) in lines.chunks_exact(8 * WORDS).enumerate() {
+        // The nearest of 64 codes is compared with the limit, not each code.
+        let mut nearest = [vdupq_n_u16(u16::MAX); QUERIES];
+        for block in lines.as_chunks::<WORDS>().0 {
+            for (nearest, words) in nearest.iter_mut().zip(&words) {
+                let [mut a, mut b, mut c, mut d] = counts(&block[0], words[0]);
+                for (line, &word) in block.iter().zip(words).skip(1) {
+                    let [e, f, g, h] = counts(line, word);
+                    (a, b, c, d) = (vaddq_u8(a, e), vaddq_u8(b, f), vaddq_u8(c, g), vaddq_u8(d, h));
+                }
+                // Four registers hold 8 codes: a sum of four bytes each, then of eight.
+                let sums = vpaddlq_u8(vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d)));
+                *nearest = vminq_u16(*nearest, sums);
+            }
+        }
+        for ((groups, nearest), &limit) in groups.iter_mut().zip(nearest).zip(limits) {
+            *groups |= u64::from(u32::from(vminvq_u16(nearest)) < limit) << group;
+        }
+    }
+    groups
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn screen_long(query: &Query, lines: &[Line], limit: u32) -> u64 {
+    let mut groups = 0;
+    for (group, lines) in lines.chunks_exact(8 * query.words.len()).enumerate() {
+        let mut near = false;
+        each(query, lines, |sums| near |= sums.iter().any(|&sum| u32::from(sum) < limit));
+        groups |= u64::from(near) << group;
+    }
+    groups
+}
+
+/// Call `found` codes that the lines hold, in order.
 #[inline]
 #[target_feature(enable = "neon")]
 fn each(query: &Query, lines: &[Line], mut found: impl FnMut([u16; 8])) {
@@ -86,10 +170,22 @@ fn each(query: &Query, lines: &[Line], mut found: impl FnMut([u16; 8])) {
 #[inline]
 #[target_feature(enable = "neon")]
 fn differing(line: &Line, word: u64) -> [uint8x16_t; 4] {
-    let word = vreinterpretq_u8_u64(vdupq_n_u64(word));
+    counts(line, broadcast(word))
+}
+
+/// The same with the word in every place of a register.
+#[inline]
+#[target_feature(enable = "neon")]
+fn counts(line: &Line, word: uint8x16_t) -> [uint8x16_t; 4] {
     let (quarters, _) = line.0.as_chunks::<2>();
     let count = |place: usize| vcntq_u8(veorq_u8(load(&quarters[place]), word));
     [count(0), count(1), count(2), count(3)]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn broadcast(word: u64) -> uint8x16_t {
+    vreinterpretq_u8_u64(vdupq_n_u64(word))
 }
 
 #[inline]

@@ -1,11 +1,12 @@
 //! Portable code: the reference for the other instruction sets.
 
 use super::Kernel;
+use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
 
 pub(super) const KERNEL: Kernel =
-    Kernel { name: "scalar", detected: || true, within, distances, at, screen: None };
+    Kernel { name: "scalar", detected: || true, within, distances, at, rows, screen: None };
 
 fn within(query: &Query, lines: &[Line], bound: u32, survivors: &mut [u64]) {
     let mut row = 0;
@@ -27,6 +28,10 @@ fn distances(query: &Query, lines: &[Line], distances: &mut [u16]) {
 
 fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
     query.distances_at(lines, rows, distances);
+}
+
+fn rows(words: &[u64], first: u32, rows: &mut [u32]) -> usize {
+    rows_of(words, first, rows)
 }
 
 /// Call `found` with the distance of every code that the lines hold, in order.

@@ -10,7 +10,7 @@ use cudarc::driver::{
     CudaContext, CudaEvent, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice, result,
 };
 
-use super::{CudaError, Kernel, Launch, Machine, Memory, Module};
+use super::{CudaError, Identity, Kernel, Launch, Machine, Memory, Module};
 
 /// The CUDA version whose PTX the embedded kernels are.
 const NEEDED: i32 = 13_000;
@@ -26,6 +26,7 @@ const KEPT_BYTES: u64 = 1 << 30;
 
 /// An NVIDIA card, with the kernels loaded.
 pub struct Card {
+    identity: Identity,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     functions: Functions,
@@ -53,6 +54,7 @@ struct Staging {
 /// Memory of a [`Card`].
 #[derive(Debug)]
 pub struct CardMemory {
+    owner: Identity,
     slice: CudaSlice<u8>,
     address: u64,
 }
@@ -60,6 +62,10 @@ pub struct CardMemory {
 impl Memory for CardMemory {
     fn address(&self) -> u64 {
         self.address
+    }
+
+    fn owner(&self) -> Identity {
+        self.owner
     }
 
     fn len(&self) -> usize {
@@ -117,6 +123,7 @@ impl Card {
             context.attribute(attribute).map_err(failed("tell the number of multiprocessors"))?;
         keep_freed_memory(&context)?;
         Ok(Self {
+            identity: Identity::new(),
             stream: context.new_stream().map_err(failed("open a stream"))?,
             functions: load_functions()?,
             staging: Mutex::new(None),
@@ -187,6 +194,10 @@ impl Drop for Card {
 unsafe impl Machine for Card {
     type Memory = CardMemory;
 
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
     fn allocate(&self, bytes: usize) -> Result<CardMemory, CudaError> {
         // The driver refuses to allocate nothing.
         // SAFETY: whoever reads the memory has written it before, in copies or in kernels.
@@ -195,10 +206,11 @@ unsafe impl Machine for Card {
             _ => failed("allocate memory")(error),
         })?;
         let address = slice.device_ptr(&self.stream).0;
-        Ok(CardMemory { slice, address })
+        Ok(CardMemory { owner: self.identity, slice, address })
     }
 
     fn write(&self, memory: &mut CardMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        self.identity.check(memory.owner)?;
         assert!(offset + bytes.len() <= memory.len(), "bytes within the memory");
         if bytes.is_empty() {
             return Ok(());
@@ -215,6 +227,7 @@ unsafe impl Machine for Card {
     }
 
     fn read(&self, memory: &CardMemory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
+        self.identity.check(memory.owner)?;
         assert!(offset + bytes.len() <= memory.len(), "bytes within the memory");
         if bytes.is_empty() {
             return Ok(());

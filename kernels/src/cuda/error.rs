@@ -43,6 +43,11 @@ pub enum CudaError {
         /// How much was asked for.
         bytes: usize,
     },
+    /// Codes, a mask or other memory belong to a card that was opened apart.
+    #[error(
+        "the codes or the mask are in the memory of another card, or of the same one opened again: copy them to this one"
+    )]
+    OtherMachine,
     /// The driver refused a call for another reason.
     #[error("the NVIDIA driver could not {action}: {reason}")]
     Driver {

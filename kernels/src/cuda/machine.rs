@@ -1,13 +1,38 @@
 //! What the search needs of a card: memory, copies and launches.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{CudaError, Kernel};
+
+/// Tells a [`Machine`] from all others of the process, those on the same card included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(u64);
+
+impl Identity {
+    /// One that no machine has yet.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "every call gives another one")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Check that something belongs to the machine of this identity.
+    ///
+    /// # Errors
+    /// [`CudaError::OtherMachine`] when it does not.
+    pub fn check(self, owner: Self) -> Result<(), CudaError> {
+        if self == owner { Ok(()) } else { Err(CudaError::OtherMachine) }
+    }
+}
 
 /// Memory of a [`Machine`], freed when it is dropped.
 pub trait Memory: Debug + Send + Sync {
     /// The address as kernels see it, a multiple of 256.
     fn address(&self) -> u64;
+    /// The machine that allocated it; no other one can use it.
+    fn owner(&self) -> Identity;
     /// The number of bytes.
     fn len(&self) -> usize;
     /// Whether there are no bytes.
@@ -36,6 +61,9 @@ pub unsafe trait Machine: Debug + Send + Sync {
     /// The machine's memory.
     type Memory: Memory;
 
+    /// The owner of all memory that it allocates.
+    fn identity(&self) -> Identity;
+
     /// Memory of `bytes` bytes with any content.
     ///
     /// # Errors
@@ -45,7 +73,7 @@ pub unsafe trait Machine: Debug + Send + Sync {
     /// Copy `bytes` to `memory` from `offset` on. They may be changed after the call.
     ///
     /// # Errors
-    /// What the driver reports.
+    /// [`CudaError::OtherMachine`] for memory that another one allocated, and what the driver reports.
     ///
     /// # Panics
     /// When the memory ends before the bytes do, as copying slices does.
@@ -54,7 +82,7 @@ pub unsafe trait Machine: Debug + Send + Sync {
     /// Copy from `memory` from `offset` on, after all launches before.
     ///
     /// # Errors
-    /// What the driver reports, also about launches before.
+    /// [`CudaError::OtherMachine`] for memory that another one allocated, and what the driver reports, also about launches before.
     ///
     /// # Panics
     /// When the memory ends before the bytes do, as copying slices does.

@@ -32,7 +32,7 @@ pub use arguments::ARGUMENT_BYTES;
 pub use card::Card;
 pub use error::CudaError;
 pub use kernel::{Kernel, Module};
-pub use machine::{Launch, Machine, Memory};
+pub use machine::{Identity, Launch, Machine, Memory};
 pub use plan::Plan;
 pub use resident::{DeviceCodes, DeviceMask};
 pub use search::{MOST_NEAREST, Search, SegmentHit};

@@ -1,6 +1,6 @@
 //! Stands in for the card in a program built without the feature `cuda`.
 
-use super::{CudaError, Launch, Machine, Memory};
+use super::{CudaError, Identity, Launch, Machine, Memory};
 
 /// A card, of which there is none: this program was built without the feature `cuda`.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ impl Memory for Card {
         match *self {}
     }
 
+    fn owner(&self) -> Identity {
+        match *self {}
+    }
+
     fn len(&self) -> usize {
         match *self {}
     }
@@ -43,6 +47,10 @@ impl Memory for Card {
 // SAFETY: there is no value of this type, so that nothing here is ever called.
 unsafe impl Machine for Card {
     type Memory = Self;
+
+    fn identity(&self) -> Identity {
+        match *self {}
+    }
 
     fn allocate(&self, _bytes: usize) -> Result<Self, CudaError> {
         match *self {}

@@ -1,6 +1,6 @@
 //! Codes and row masks in the memory of a card.
 
-use super::{Machine, Memory};
+use super::{Identity, Machine, Memory};
 use crate::{CodeBits, Codes, Error, RowMask};
 
 /// A matrix of codes in the memory of a machine, in the layout of [`Codes`].
@@ -44,6 +44,10 @@ impl<M: Machine> DeviceCodes<M> {
     pub(crate) fn address(&self) -> u64 {
         self.memory.address()
     }
+
+    pub(crate) fn owner(&self) -> Identity {
+        self.memory.owner()
+    }
 }
 
 /// A row mask in the memory of a machine.
@@ -73,5 +77,9 @@ impl<M: Machine> DeviceMask<M> {
 
     pub(crate) fn address(&self) -> u64 {
         self.memory.address()
+    }
+
+    pub(crate) fn owner(&self) -> Identity {
+        self.memory.owner()
     }
 }

@@ -3,7 +3,7 @@
 use super::candidates::DeviceCandidates;
 use super::queries::DeviceQueries;
 use super::targets::TargetTable;
-use super::{Machine, Plan, Target, Variant, launch};
+use super::{DeviceMask, Machine, Plan, Target, Variant, launch};
 use crate::{Codes, Error};
 
 /// The most rows that can be asked for; more are searched for on the CPU.
@@ -66,7 +66,7 @@ impl<'a, M: Machine> Search<'a, M> {
     /// # Errors
     /// [`Error::ZeroK`] when `k` is 0, [`Error::TooManyNearest`] beyond [`MOST_NEAREST`],
     /// [`Error::Shape`] when a matrix or the queries have another code length or a mask another
-    /// number of rows, [`Error::Cuda`] when the machine fails.
+    /// number of rows, [`Error::Cuda`] when the machine fails or a matrix is in the memory of another.
     pub fn top_k(&self, queries: Codes<'_>, k: usize) -> Result<Vec<Vec<SegmentHit>>, Error> {
         if k == 0 {
             return Err(Error::ZeroK);
@@ -176,6 +176,8 @@ impl<'a, M: Machine> Search<'a, M> {
     fn check(&self, queries: Codes<'_>) -> Result<(), Error> {
         let expected = queries.bits().bits();
         for target in self.targets {
+            let owners = [Some(target.codes.owner()), target.mask.map(DeviceMask::owner)];
+            owners.into_iter().flatten().try_for_each(|owner| self.machine.identity().check(owner))?;
             let got = target.codes.bits().bits();
             if got != expected {
                 return Err(Error::Shape { what: "bits of the codes to search", expected, got });

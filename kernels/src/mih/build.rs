@@ -3,8 +3,12 @@
 //! The substrings are built one after the other. For each, the rows are cut into chunks, and every
 //! chunk deals its (value, row) pairs into *parts* by the value's highest bits; then every part, taken
 //! from all chunks in order, is sorted by the rest of the value by counting, within the cache. Both
-//! steps run on all threads of the pool and give the same bytes on any number of them. Pairs that do
-//! not fit the memory budget at once are made in several passes over the codes, a range of parts each.
+//! steps run on all threads of the pool and give the same bytes on any number of them.
+//!
+//! Pairs that do not fit the memory budget at once are made in several passes over the codes, a range of
+//! parts each: as many as were counted to fit. A part that does not fit alone, as codes that agree in
+//! many bits have them, is cut into parts itself; and the rows of a single value, which need no sorting,
+//! are written as they are found.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -20,8 +24,10 @@ use crate::{Codes, Error};
 const MEMORY_BYTES: usize = 1 << 30;
 /// A substring has at most two to this many parts.
 const PART_BITS: u32 = 10;
-/// Rows in a chunk.
+/// Rows in a chunk; the values of one chunk a thread are in memory besides.
 const CHUNK_ROWS: usize = 1 << 19;
+/// Memory for a row of a pass: its pair and its place in the list.
+const ROW_BYTES: usize = size_of::<Pair>() + 4;
 /// Parts sorted before what they gave is written.
 const PARTS_AT_ONCE: usize = 64;
 
@@ -46,7 +52,8 @@ impl<'a> MultiIndexBuilder<'a> {
 
     /// Use about this much memory, 1 GiB unless set; less memory means more passes over the codes.
     ///
-    /// The starts of one substring's lists, at most 4 bytes a row, come on top.
+    /// Whatever the codes. What comes on top does not depend on how they lie: the starts of one
+    /// substring's lists, at most 4 bytes a row, and 2 MiB a thread.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Self {
         self.memory_bytes = bytes;
@@ -78,58 +85,174 @@ impl<'a> MultiIndexBuilder<'a> {
 
     fn write_substring(&self, mask: &[u64], out: &mut impl Write) -> io::Result<()> {
         let width = width(mask);
-        let reader = KeyReader::new(mask);
-        let low_bits = width.saturating_sub(PART_BITS);
-        let parts = 1_usize << (width - low_bits);
-        let pair_bytes = self.shape.rows.saturating_mul(size_of::<Pair>());
-        let passes = pair_bytes.div_ceil(self.memory_bytes.max(1)).clamp(1, parts);
-        let pass_parts = parts.div_ceil(passes);
-
-        let mut starts: Vec<u32> = Vec::with_capacity((1 << width) + 1);
-        let mut written = 0_u32;
-        for first in (0..parts).step_by(pass_parts) {
-            let wanted = first..parts.min(first + pass_parts);
-            let chunks = self.deal(&reader, low_bits, &wanted)?;
-            for some in (0..wanted.len()).step_by(PARTS_AT_ONCE) {
-                let some = some..wanted.len().min(some + PARTS_AT_ONCE);
-                let sorted: Vec<Sorted> = some
-                    .into_par_iter()
-                    .map(|part| {
-                        let pairs: Vec<&[Pair]> = chunks.iter().map(|chunk| chunk.part(part)).collect();
-                        Sorted::new(&pairs, low_bits, Shape::id_bytes(self.shape.rows))
-                    })
-                    .collect();
-                for part in sorted {
-                    out.write_all(&part.ids)?;
-                    for count in part.counts {
-                        starts.push(written);
-                        written += count;
-                    }
-                }
-            }
-        }
+        let mut lists = Lists {
+            source: Source { codes: self.codes, reader: KeyReader::new(mask), stop: self.stop },
+            id_bytes: Shape::id_bytes(self.shape.rows),
+            pass_rows: (self.memory_bytes / ROW_BYTES).max(1),
+            starts: Vec::with_capacity((1 << width) + 1),
+            written: 0,
+            out,
+        };
+        lists.write(Values { first: 0, bits: width }, self.shape.rows)?;
+        let Lists { mut starts, written, .. } = lists;
         starts.push(written);
         pad(self.shape.rows * Shape::id_bytes(self.shape.rows), out)?;
         out.write_all(bytemuck::cast_slice(&starts))?;
         pad(starts.len() * 4, out)
     }
+}
 
-    /// Deal the rows whose value is in some parts into these parts, chunk by chunk.
-    fn deal(&self, reader: &KeyReader, low_bits: u32, wanted: &Range<usize>) -> io::Result<Vec<Chunk>> {
-        let rows = self.shape.rows;
-        (0..rows.div_ceil(CHUNK_ROWS))
-            .into_par_iter()
-            .map(|chunk| {
-                if self.stop.is_some_and(|stop| stop()) {
-                    return Err(io::Error::other(Error::Stopped));
+/// The values of a substring that agree in all but the lowest `bits` bits.
+#[derive(Debug, Clone, Copy)]
+struct Values {
+    first: u32,
+    bits: u32,
+}
+
+impl Values {
+    /// The bits of a value that do not tell its part.
+    const fn low_bits(self) -> u32 {
+        self.bits.saturating_sub(PART_BITS)
+    }
+
+    const fn parts(self) -> usize {
+        1 << (self.bits - self.low_bits())
+    }
+
+    const fn part(self, part: usize) -> Self {
+        Self { first: self.first + ((part as u32) << self.low_bits()), bits: self.low_bits() }
+    }
+
+    /// The part of a value, if it is one of these.
+    fn part_of(self, key: u32) -> Option<usize> {
+        let place = key.checked_sub(self.first)? as usize >> self.low_bits();
+        (place < self.parts()).then_some(place)
+    }
+}
+
+/// The values of one substring, row after row.
+struct Source<'a> {
+    codes: Codes<'a>,
+    reader: KeyReader,
+    stop: Option<&'a (dyn Fn() -> bool + Sync)>,
+}
+
+impl Source<'_> {
+    /// The first row of each chunk, and the values of its rows, until it is to stop.
+    fn chunks(&self) -> impl IndexedParallelIterator<Item = io::Result<(u32, Vec<u32>)>> {
+        let rows = self.codes.rows();
+        (0..rows.div_ceil(CHUNK_ROWS)).into_par_iter().map(move |chunk| {
+            let first = chunk * CHUNK_ROWS;
+            Ok((first as u32, self.keys(first..rows.min(first + CHUNK_ROWS))?))
+        })
+    }
+
+    fn keys(&self, rows: Range<usize>) -> io::Result<Vec<u32>> {
+        if self.stop.is_some_and(|stop| stop()) {
+            return Err(io::Error::other(Error::Stopped));
+        }
+        Ok(rows.map(|row| self.reader.key(|word| self.codes.word(row, word))).collect())
+    }
+}
+
+/// The lists of one substring on their way to a writer, in the order of values.
+struct Lists<'a, 'o, W> {
+    source: Source<'a>,
+    id_bytes: usize,
+    /// Rows whose pairs fit the memory budget.
+    pass_rows: usize,
+    /// Where the list of each value written starts.
+    starts: Vec<u32>,
+    /// Rows written.
+    written: u32,
+    out: &'o mut W,
+}
+
+impl<W: Write> Lists<'_, '_, W> {
+    /// Write the lists of some values, which `rows` rows have.
+    fn write(&mut self, values: Values, rows: usize) -> io::Result<()> {
+        if rows <= self.pass_rows {
+            return self.sort(values, 0..values.parts());
+        }
+        if values.bits == 0 {
+            return self.copy(values.first);
+        }
+        let counts = self.count(values)?;
+        let mut first = 0;
+        while first < counts.len() {
+            let mut rows = counts[first];
+            let mut last = first + 1;
+            while last < counts.len() && rows + counts[last] <= self.pass_rows {
+                rows += counts[last];
+                last += 1;
+            }
+            if rows <= self.pass_rows {
+                self.sort(values, first..last)?;
+            } else {
+                self.write(values.part(first), rows)?;
+            }
+            first = last;
+        }
+        Ok(())
+    }
+
+    /// How many rows each part of some values has.
+    fn count(&self, values: Values) -> io::Result<Vec<usize>> {
+        let none = || vec![0; values.parts()];
+        let counts = |mut counts: Vec<usize>, chunk: io::Result<(u32, Vec<u32>)>| {
+            for part in chunk?.1.into_iter().filter_map(|key| values.part_of(key)) {
+                counts[part] += 1;
+            }
+            Ok(counts)
+        };
+        let sum = |mut a: Vec<usize>, b: Vec<usize>| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            Ok(a)
+        };
+        self.source.chunks().try_fold(none, counts).try_reduce(none, sum)
+    }
+
+    /// Write the lists of some parts, of which all pairs fit in memory.
+    fn sort(&mut self, values: Values, wanted: Range<usize>) -> io::Result<()> {
+        let chunks: Vec<Chunk> = self
+            .source
+            .chunks()
+            .map(|chunk| chunk.map(|(first, keys)| Chunk::new(&keys, first, values, &wanted)))
+            .collect::<io::Result<_>>()?;
+        for some in (0..wanted.len()).step_by(PARTS_AT_ONCE) {
+            let some = some..wanted.len().min(some + PARTS_AT_ONCE);
+            let sorted: Vec<Sorted> = some
+                .into_par_iter()
+                .map(|part| {
+                    let pairs: Vec<&[Pair]> = chunks.iter().map(|chunk| chunk.part(part)).collect();
+                    Sorted::new(&pairs, values.low_bits(), self.id_bytes)
+                })
+                .collect();
+            for part in sorted {
+                self.out.write_all(&part.ids)?;
+                for count in part.counts {
+                    self.starts.push(self.written);
+                    self.written += count;
                 }
-                let first = chunk * CHUNK_ROWS;
-                let last = rows.min(first + CHUNK_ROWS);
-                let keys: Vec<u32> =
-                    (first..last).map(|row| reader.key(|word| self.codes.word(row, word))).collect();
-                Ok(Chunk::new(&keys, first as u32, low_bits, wanted))
-            })
-            .collect()
+            }
+        }
+        Ok(())
+    }
+
+    /// Write the list of one value, however long.
+    fn copy(&mut self, value: u32) -> io::Result<()> {
+        self.starts.push(self.written);
+        let rows = self.source.codes.rows();
+        for first in (0..rows).step_by(CHUNK_ROWS) {
+            let keys = self.source.keys(first..rows.min(first + CHUNK_ROWS))?;
+            let mut ids = Vec::new();
+            for (_, row) in keys.into_iter().zip(first as u32..).filter(|(key, _)| *key == value) {
+                ids.extend_from_slice(&row.to_le_bytes()[..self.id_bytes]);
+                self.written += 1;
+            }
+            self.out.write_all(&ids)?;
+        }
+        Ok(())
     }
 }
 
@@ -147,12 +270,13 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn new(keys: &[u32], first_row: u32, low_bits: u32, wanted: &Range<usize>) -> Self {
-        // Parts that are not wanted all count as one after the last.
-        let part = |key: u32| {
-            let part = (key >> low_bits) as usize;
-            if wanted.contains(&part) { part - wanted.start } else { wanted.len() }
+    fn new(keys: &[u32], first_row: u32, values: Values, wanted: &Range<usize>) -> Self {
+        // What is not wanted counts as one part after the last.
+        let part = |key: u32| match values.part_of(key) {
+            Some(part) if wanted.contains(&part) => part - wanted.start,
+            _ => wanted.len(),
         };
+        let low = (1 << values.low_bits()) - 1;
         let mut starts = vec![0_usize; wanted.len() + 2];
         for &key in keys {
             starts[part(key) + 1] += 1;
@@ -166,7 +290,7 @@ impl Chunk {
         for (&key, row) in keys.iter().zip(first_row..) {
             let part = part(key);
             if part < wanted.len() {
-                pairs[places[part]] = Pair { low: key & ((1 << low_bits) - 1), row };
+                pairs[places[part]] = Pair { low: key & low, row };
                 places[part] += 1;
             }
         }

@@ -11,6 +11,8 @@ use crate::{Codes, Error, Hit, Isa, RowMask};
 const FETCH: usize = 512;
 /// Lists that are found together.
 const LISTS: usize = 64;
+/// Rows fetched, or lists found, between two questions whether to stop: about a millisecond.
+const ASK_ROWS: usize = 1 << 16;
 /// While all shells cost less than this share of a scan, nobody looks ahead.
 const FREE: f64 = 1.0 / 256.0;
 /// While it is not known how far the nearest rows are, this share of a scan may be spent.
@@ -34,6 +36,9 @@ pub(crate) struct Walk<'w, 'a> {
     lists: Vec<List>,
     rows: Vec<u32>,
     distances: Vec<u16>,
+    stop: Option<&'w (dyn Fn() -> bool + Sync)>,
+    /// Rows that may be fetched until `stop` is asked again.
+    unasked: usize,
     outcome: Outcome,
 }
 
@@ -80,8 +85,26 @@ impl<'w, 'a> Walk<'w, 'a> {
             lists: Vec::new(),
             rows: Vec::with_capacity(3 * FETCH),
             distances: vec![0; FETCH],
+            stop: None,
+            unasked: ASK_ROWS,
             outcome: Outcome::default(),
         }
+    }
+
+    /// Ask `stop` every now and then; when it returns true the search ends with [`Error::Stopped`].
+    pub(crate) fn stop(mut self, stop: Option<&'w (dyn Fn() -> bool + Sync)>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Count work done, in rows, and ask whether to stop where there was enough since the last time.
+    fn worked(&mut self, rows: usize) -> Result<(), Error> {
+        if let Some(rest) = self.unasked.checked_sub(rows) {
+            self.unasked = rest;
+            return Ok(());
+        }
+        self.unasked = ASK_ROWS;
+        if self.stop.is_some_and(|stop| stop()) { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// Search until the answer is complete or would cost more than `scan`, whose unit is `cost.rs`'s.
@@ -172,6 +195,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 }
             }
             self.outcome.lists += found as u64;
+            self.worked(found)?;
             if found < LISTS {
                 return Ok(total);
             }
@@ -202,6 +226,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 if self.rows.len() >= 2 * FETCH {
                     self.offer(current, FETCH);
                 }
+                self.worked(some.len())?;
             }
         }
         while !self.rows.is_empty() {

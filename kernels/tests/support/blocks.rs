@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use libloading::Library;
-use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Kernel, Launch, Machine, Memory};
+use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Identity, Kernel, Launch, Machine, Memory};
 
 use crate::compiled::{KernelFunction, compile, run_kernel};
 
@@ -15,6 +15,7 @@ const GUARD_BYTE: u8 = 0x5c;
 /// Runs kernels on the CPU; every launch has a schedule of its own, drawn from the seed.
 #[derive(Debug)]
 pub(crate) struct Blocks {
+    identity: Identity,
     seed: u64,
     launches: AtomicU64,
 }
@@ -22,6 +23,7 @@ pub(crate) struct Blocks {
 /// Memory of [`Blocks`] between two guards.
 #[derive(Debug)]
 pub(crate) struct GuardedMemory {
+    owner: Identity,
     lines: Vec<Line>,
     len: usize,
 }
@@ -31,7 +33,7 @@ pub(crate) struct GuardedMemory {
 struct Line([u8; GUARD]);
 
 impl GuardedMemory {
-    fn new(len: usize) -> Self {
+    fn new(owner: Identity, len: usize) -> Self {
         // Content that no test can mistake for zeros.
         let mut lines = vec![Line([0xdb; GUARD]); len.div_ceil(GUARD) + 2];
         lines[0].0.fill(GUARD_BYTE);
@@ -43,7 +45,7 @@ impl GuardedMemory {
                 }
             }
         }
-        Self { lines, len }
+        Self { owner, lines, len }
     }
 
     fn pointer(&self) -> *mut u8 {
@@ -74,6 +76,10 @@ impl Memory for GuardedMemory {
         self.pointer().addr() as u64 + GUARD as u64
     }
 
+    fn owner(&self) -> Identity {
+        self.owner
+    }
+
     fn len(&self) -> usize {
         self.len
     }
@@ -81,7 +87,7 @@ impl Memory for GuardedMemory {
 
 impl Blocks {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, launches: AtomicU64::new(0) }
+        Self { identity: Identity::new(), seed, launches: AtomicU64::new(0) }
     }
 
     pub(crate) fn launches(&self) -> u64 {
@@ -94,11 +100,16 @@ impl Blocks {
 unsafe impl Machine for Blocks {
     type Memory = GuardedMemory;
 
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
     fn allocate(&self, bytes: usize) -> Result<GuardedMemory, CudaError> {
-        Ok(GuardedMemory::new(bytes))
+        Ok(GuardedMemory::new(self.identity, bytes))
     }
 
     fn write(&self, memory: &mut GuardedMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        self.identity.check(memory.owner)?;
         assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
         // SAFETY: the place is within the lines, as asserted, and `memory` is borrowed exclusively.
         let place = unsafe { memory.pointer().add(GUARD + offset) };
@@ -108,6 +119,7 @@ unsafe impl Machine for Blocks {
     }
 
     fn read(&self, memory: &GuardedMemory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
+        self.identity.check(memory.owner)?;
         assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
         // SAFETY: the place is within the lines, as asserted.
         let place = unsafe { memory.pointer().add(GUARD + offset) };

@@ -110,7 +110,6 @@ impl Store {
         if let Some(error) = damage {
             return Err(error);
         }
-        let indexed = indexed?;
         let after = self.stats(id)?;
         Ok(Compacted {
             segments_before: before.segments,

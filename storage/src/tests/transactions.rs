@@ -264,3 +264,35 @@ fn codes_alone_and_codes_with_inputs_share_a_collection() {
     drop(store);
     check(&open(folder.path()));
 }
+
+/// Each commit makes a version of its own, which must neither copy nor hold much.
+#[test]
+fn rows_of_many_commits_lie_in_few_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), StoreOptions { fresh_rows: 100_000, ..options() }).unwrap();
+    let id = store.create_collection("a", external(IdKind::U64)).unwrap();
+    let code = |row: u64| [row as u8, (row >> 8) as u8];
+    let mut middle = None;
+    for row in 0..3000_u64 {
+        let record =
+            NewRecord { id: Some((row * 7).into()), codes: [Some(&code(row)), None], ..NewRecord::default() };
+        store.write_grouped(id, |writer| writer.put(record)).unwrap();
+        if row == 1700 {
+            middle = Some(view(&store, id));
+        }
+    }
+    let check = |view: &CollectionView, rows: u64| {
+        assert_eq!(view.parts().iter().map(|part| u64::from(part.rows())).sum::<u64>(), rows);
+        assert!(view.parts().len() <= 6, "{} blocks", view.parts().len());
+        let records = contents(view);
+        for (row, record) in (0..rows).zip(&records) {
+            assert_eq!(record.id, RecordId::U64(row * 7));
+            assert_eq!(record.codes[0].as_deref(), Some(&code(row)[..]));
+        }
+    };
+    check(&view(&store, id), 3000);
+    check(&middle.unwrap(), 1701);
+    assert_eq!(store.stats(id).unwrap().fresh_rows, 3000);
+    drop(store);
+    check(&view(&open(folder.path()), id), 3000);
+}

@@ -474,6 +474,16 @@ impl Pin {
             .map_err(|e| wrap(&catalog.path, "read", e))
     }
 
+    /// The values of many ascending keys, in their order.
+    pub(crate) fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let catalog = self.catalog();
+        let mut options = ReadOptions::default();
+        options.set_snapshot(self.cell.borrow_dependent());
+        let values = catalog.db.batched_multi_get_cf_opt(&catalog.handle(family)?, keys, true, &options);
+        let values = values.into_iter().map(|value| Ok(value?.map(|bytes| bytes.to_vec())));
+        values.collect::<Result<_, _>>().map_err(|e| wrap(&catalog.path, "read", e))
+    }
+
     /// Calls `each` for the keys from `first` up to but not including `end` (or to the last), in
     /// order, until it breaks.
     pub(crate) fn scan(

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The same records into twinbit, RocksDB alone, LanceDB and sqlite-vec, on one machine and one disk.
 
-storage.py RUST_BENCH [--folder F] [--rows N] [--rounds N]
+storage.py RUST_BENCH [--folder F] [--rows N] [--rounds N] [--what records|codes]
 
 RUST_BENCH is the program of `cargo bench --bench storage`. Each round runs every engine once, in
 the same order, each in a process of its own, so that what else the machine does falls on all of
-them. A record is a text id, a code of 128 bits and three fields, of which one is indexed; records
-are durable in commits of 250,000, and closing the database counts. The table has medians.
+them. A record is a text id, a code of 128 bits and three fields, of which one is indexed; of `codes`
+it is a code alone, whose number the engine assigns. All are durable in commits of 250,000, and
+closing the database counts. The tables have medians. Without `--what` both are made.
 """
 
 import argparse
@@ -21,11 +22,19 @@ import time
 
 ROWS_A_COMMIT = 250_000
 ENGINES = {
-    "twinbit": "twinbit",
-    "rocksdb": "RocksDB alone",
-    "lancedb": "LanceDB, no index",
-    "lancedb-indexed": "LanceDB, BTREE on id and year",
-    "sqlite-vec": "sqlite-vec (WAL, synchronous=FULL)",
+    "records": {
+        "twinbit": "twinbit",
+        "rocksdb": "RocksDB alone",
+        "lancedb": "LanceDB, no index",
+        "lancedb-indexed": "LanceDB, BTREE on id and year",
+        "sqlite-vec": "sqlite-vec (WAL, synchronous=FULL)",
+    },
+    "codes": {
+        "twinbit": "twinbit",
+        "rocksdb": "RocksDB alone",
+        "lancedb": "LanceDB, fixed-size binary",
+        "sqlite-vec": "sqlite-vec, BIT[128] (WAL, synchronous=FULL)",
+    },
 }
 
 
@@ -56,8 +65,7 @@ class Records:
             yield slice(start, min(self.rows, start + ROWS_A_COMMIT))
 
 
-def lancedb(path, records, indexed):
-    import lancedb as lance
+def lancedb_records(path, records, indexed):
     import pyarrow
 
     schema = pyarrow.schema(
@@ -69,26 +77,45 @@ def lancedb(path, records, indexed):
             ("label", pyarrow.string()),
         ]
     )
-    batches = [
-        pyarrow.RecordBatch.from_arrays(
-            [
-                pyarrow.array(records.ids[rows]),
-                pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(records.codes[rows].reshape(-1)), 16),
-                pyarrow.array(records.years[rows]),
-                pyarrow.array(records.scores[rows]),
-                pyarrow.array(records.labels[rows]),
-            ],
-            schema=schema,
-        )
-        for rows in records.commits()
+    columns = lambda rows: [
+        pyarrow.array(records.ids[rows]),
+        pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(records.codes[rows].reshape(-1)), 16),
+        pyarrow.array(records.years[rows]),
+        pyarrow.array(records.scores[rows]),
+        pyarrow.array(records.labels[rows]),
     ]
+    find = lambda table: table.search().where(f"id = '{records.ids[-1]}'").limit(1).to_arrow()
+    ingest, reopen, found = lancedb(path, records, schema, columns, ["id", "year"] if indexed else [], find)
+    assert bytes(found["code"][0].as_py()) == records.codes[-1].tobytes()
+    return ingest, reopen
+
+
+def lancedb_codes(path, records):
+    import pyarrow
+
+    schema = pyarrow.schema([("code", pyarrow.binary(16))])
+
+    def columns(rows):
+        codes = pyarrow.py_buffer(records.codes[rows])
+        return [pyarrow.FixedSizeBinaryArray.from_buffers(pyarrow.binary(16), len(records.codes[rows]), [None, codes])]
+
+    find = lambda table: table.search().offset(records.rows - 1).limit(1).to_arrow()
+    ingest, reopen, found = lancedb(path, records, schema, columns, [], find)
+    assert found["code"][0].as_py() == records.codes[-1].tobytes()
+    return ingest, reopen
+
+
+def lancedb(path, records, schema, columns, indexed, find):
+    import lancedb as lance
+    import pyarrow
+
+    batches = [pyarrow.RecordBatch.from_arrays(columns(rows), schema=schema) for rows in records.commits()]
     started = time.perf_counter()
     table = lance.connect(path).create_table("photos", schema=schema)
     for batch in batches:
         table.add(pyarrow.Table.from_batches([batch]))
-    if indexed:
-        table.create_index("id", config=lance.index.BTree())
-        table.create_index("year", config=lance.index.BTree())
+    for column in indexed:
+        table.create_index(column, config=lance.index.BTree())
     # The other engines wait for the disk; so it does here.
     for place, _, names in os.walk(path):
         for name in names:
@@ -98,14 +125,41 @@ def lancedb(path, records, indexed):
     del table
     started = time.perf_counter()
     table = lance.connect(path).open_table("photos")
-    found = table.search().where(f"id = '{records.ids[-1]}'").limit(1).to_arrow()
+    found = find(table)
     reopen = time.perf_counter() - started
-    assert bytes(found["code"][0].as_py()) == records.codes[-1].tobytes()
     assert table.count_rows() == records.rows
-    return ingest, reopen
+    return ingest, reopen, found
 
 
-def sqlite_vec(path, records):
+def sqlite_vec_records(path, records):
+    columns = zip(
+        records.ids,
+        records.years.tolist(),
+        records.scores.tolist(),
+        records.labels,
+    )
+    rows = list(columns)
+
+    def create(database):
+        database.execute(
+            "CREATE TABLE photos(row INTEGER PRIMARY KEY, id TEXT UNIQUE, year INTEGER, score REAL, label TEXT)"
+        )
+        database.execute("CREATE INDEX photos_year ON photos(year)")
+
+    def insert(database, commit):
+        numbered = zip(range(commit.start, commit.stop), rows[commit])
+        database.executemany("INSERT INTO photos VALUES (?, ?, ?, ?, ?)", ((row, *record) for row, record in numbered))
+
+    find = "SELECT code FROM codes WHERE row = (SELECT row FROM photos WHERE id = ?)"
+    return sqlite_vec(path, records, create, insert, find, records.ids[-1])
+
+
+def sqlite_vec_codes(path, records):
+    find = "SELECT code FROM codes WHERE row = ?"
+    return sqlite_vec(path, records, lambda _: None, lambda *_: None, find, records.rows - 1)
+
+
+def sqlite_vec(path, records, create, insert, find, last):
     import apsw
     import sqlite_vec as extension
 
@@ -119,41 +173,25 @@ def sqlite_vec(path, records):
 
     os.makedirs(path)
     database = connect()
-    columns = zip(
-        records.ids,
-        map(bytes, records.codes),
-        records.years.tolist(),
-        records.scores.tolist(),
-        records.labels,
-    )
-    rows = list(columns)
+    codes = list(map(bytes, records.codes))
     started = time.perf_counter()
     database.execute("CREATE VIRTUAL TABLE codes USING vec0(row INTEGER PRIMARY KEY, code BIT[128])")
-    database.execute(
-        "CREATE TABLE photos(row INTEGER PRIMARY KEY, id TEXT UNIQUE, year INTEGER, score REAL, label TEXT)"
-    )
-    database.execute("CREATE INDEX photos_year ON photos(year)")
+    create(database)
     for commit in records.commits():
         database.execute("BEGIN")
-        numbered = list(zip(range(commit.start, commit.stop), rows[commit]))
-        database.executemany(
-            "INSERT INTO codes(row, code) VALUES (?, vec_bit(?))", ((row, record[1]) for row, record in numbered)
-        )
-        database.executemany(
-            "INSERT INTO photos VALUES (?, ?, ?, ?, ?)",
-            ((row, record[0], *record[2:]) for row, record in numbered),
-        )
+        numbered = zip(range(commit.start, commit.stop), codes[commit])
+        database.executemany("INSERT INTO codes(row, code) VALUES (?, vec_bit(?))", numbered)
+        insert(database, commit)
         database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
     ingest = time.perf_counter() - started
     started = time.perf_counter()
     database = connect()
-    query = "SELECT code FROM codes WHERE row = (SELECT row FROM photos WHERE id = ?)"
-    ((found,),) = database.execute(query, (records.ids[-1],)).fetchall()
+    ((found,),) = database.execute(find, (last,)).fetchall()
     reopen = time.perf_counter() - started
     assert found == records.codes[-1].tobytes()
-    assert database.execute("SELECT count(*) FROM photos").fetchall() == [(records.rows,)]
+    assert database.execute("SELECT count(*) FROM codes").fetchall() == [(records.rows,)]
     return ingest, reopen
 
 
@@ -166,15 +204,46 @@ def folder_bytes(folder):
     )
 
 
-def peer(engine, path, rows):
+def peer(what, engine, path, rows):
     """Runs one of the Python engines and prints its figures."""
     records = Records(rows)
     if engine == "sqlite-vec":
-        ingest, reopen = sqlite_vec(path, records)
+        run = {"records": sqlite_vec_records, "codes": sqlite_vec_codes}[what]
+        ingest, reopen = run(path, records)
+    elif what == "codes":
+        ingest, reopen = lancedb_codes(path, records)
     else:
-        ingest, reopen = lancedb(path, records, indexed=engine == "lancedb-indexed")
+        ingest, reopen = lancedb_records(path, records, indexed=engine == "lancedb-indexed")
     figures = {"rows_per_second": rows / ingest, "bytes": folder_bytes(path), "reopen_ms": reopen * 1e3}
     print(json.dumps(figures))
+
+
+def compare(what, options):
+    """Runs every engine in turns and prints the table."""
+    engines = ENGINES[what]
+    runs = {engine: [] for engine in engines}
+    with tempfile.TemporaryDirectory(prefix="twinbit-peers-", dir=options.folder) as scratch:
+        for number in range(options.rounds):
+            for engine in engines:
+                path = os.path.join(scratch, f"{engine}-{number}")
+                run = [what, engine, path, "--rows", str(options.rows)]
+                if engine in ("twinbit", "rocksdb"):
+                    command = [options.rust_bench, "side", *run]
+                else:
+                    command = [sys.executable, __file__, options.rust_bench, "--peer", *run]
+                output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+                runs[engine].append(json.loads(output.splitlines()[-1]))
+                shutil.rmtree(path)
+    print(f"{options.rows:,} {what}, medians of {options.rounds} rounds\n")
+    print("| engine | rows/s, closing included | bytes a row on disk | open and read one row |")
+    print("|---|---|---|---|")
+    for engine, figures in runs.items():
+        rate, size, reopen = (
+            statistics.median(figure[key] for figure in figures)
+            for key in ("rows_per_second", "bytes", "reopen_ms")
+        )
+        print(f"| {engines[engine]} | {rate:,.0f} | {size / options.rows:.1f} | {reopen:.1f} ms |")
+    print()
 
 
 def main():
@@ -183,32 +252,13 @@ def main():
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer", nargs=2, metavar=("ENGINE", "PATH"), help=argparse.SUPPRESS)
+    parser.add_argument("--what", choices=ENGINES)
+    parser.add_argument("--peer", nargs=3, metavar=("WHAT", "ENGINE", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
         return peer(*options.peer, options.rows)
-    runs = {engine: [] for engine in ENGINES}
-    with tempfile.TemporaryDirectory(prefix="twinbit-peers-", dir=options.folder) as scratch:
-        for number in range(options.rounds):
-            for engine in ENGINES:
-                path = os.path.join(scratch, f"{engine}-{number}")
-                rows = ["--rows", str(options.rows)]
-                if engine in ("twinbit", "rocksdb"):
-                    command = [options.rust_bench, "side", engine, path, *rows]
-                else:
-                    command = [sys.executable, __file__, options.rust_bench, "--peer", engine, path, *rows]
-                output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-                runs[engine].append(json.loads(output.splitlines()[-1]))
-                shutil.rmtree(path)
-    print(f"{options.rows:,} records, medians of {options.rounds} rounds\n")
-    print("| engine | records/s, closing included | bytes a record on disk | open and read one record |")
-    print("|---|---|---|---|")
-    for engine, figures in runs.items():
-        rate, size, reopen = (
-            statistics.median(figure[key] for figure in figures)
-            for key in ("rows_per_second", "bytes", "reopen_ms")
-        )
-        print(f"| {ENGINES[engine]} | {rate:,.0f} | {size / options.rows:.1f} | {reopen:.1f} ms |")
+    for what in [options.what] if options.what else ENGINES:
+        compare(what, options)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,11 @@ impl Records {
         &self.ids[row * ID_BYTES..(row + 1) * ID_BYTES]
     }
 
+    /// All codes, one behind the other.
+    pub(crate) fn codes(&self) -> &[u8] {
+        &self.codes
+    }
+
     pub(crate) fn code(&self, row: usize) -> &[u8] {
         &self.codes[row * CODE_BYTES..(row + 1) * CODE_BYTES]
     }

@@ -84,7 +84,9 @@ fn run(arguments: Vec<String>) -> Outcome<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["open-child", path] => return open::child(path.as_ref()),
-        ["side", engine, path] => return side::run(engine, path.as_ref(), rows.unwrap_or(100_000)),
+        ["side", what, engine, path] => {
+            return side::run(what, engine, path.as_ref(), rows.unwrap_or(100_000));
+        }
         _ => {}
     }
     if let Some(unknown) = words.iter().find(|word| MEASUREMENTS.iter().all(|(name, _)| name != *word)) {

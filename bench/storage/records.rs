@@ -12,6 +12,8 @@ use crate::{Outcome, Settings, rocks};
 
 /// Records in a commit.
 pub(crate) const ROWS_A_COMMIT: usize = 250_000;
+/// Records that are looked up together, as the engine's ingest does it.
+const ROWS_A_BLOCK: usize = 256;
 
 pub(crate) fn measure(settings: &Settings, report: &mut Report) -> Outcome<()> {
     let rows = settings.rows_or(200_000);
@@ -57,8 +59,13 @@ pub(crate) fn ingest(path: &Path, records: &Records) -> Outcome<Times> {
     while row < records.rows() {
         let mut writer = store.writer(id)?;
         let end = records.rows().min(row + ROWS_A_COMMIT);
-        for row in row..end {
-            writer.put(records.new_record(row))?;
+        for start in (row..end).step_by(ROWS_A_BLOCK) {
+            let block: Vec<_> =
+                (start..end.min(start + ROWS_A_BLOCK)).map(|row| records.new_record(row)).collect();
+            writer.look_up(block.iter().filter_map(|record| record.id.as_ref()))?;
+            for record in block {
+                writer.put(record)?;
+            }
         }
         writer.commit()?;
         row = end;

@@ -1,4 +1,5 @@
-//! The same records in RocksDB alone: a value under each id, and an index entry for the year.
+//! The same in RocksDB alone: a value under each id and an index entry for the year, or a code under
+//! each number.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use crate::Outcome;
 use crate::data::Records;
 use crate::records::ROWS_A_COMMIT;
 
-pub(crate) fn open(path: &Path) -> Outcome<DB> {
+fn open(path: &Path) -> Outcome<DB> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -45,4 +46,37 @@ pub(crate) fn ingest(path: &Path, records: &Records) -> Outcome<Duration> {
     db.flush_cfs_opt(&[&values, &years], &Default::default())?;
     drop(db);
     Ok(started.elapsed())
+}
+
+/// Puts the codes alone, each under its number.
+pub(crate) fn ingest_codes(path: &Path, records: &Records) -> Outcome<Duration> {
+    let db = open(path)?;
+    let started = Instant::now();
+    let codes = db.cf_handle("records").ok_or("no family")?;
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    for start in (0..records.rows()).step_by(ROWS_A_COMMIT) {
+        let mut batch = WriteBatch::default();
+        for row in start..records.rows().min(start + ROWS_A_COMMIT) {
+            batch.put_cf(&codes, number(row), records.code(row));
+        }
+        db.write_opt(batch, &synced)?;
+    }
+    db.flush_cf(&codes)?;
+    drop(db);
+    Ok(started.elapsed())
+}
+
+/// The key of a code without an id.
+pub(crate) fn number(row: usize) -> [u8; 8] {
+    (row as u64).to_be_bytes()
+}
+
+/// Opens the database and reads a value.
+pub(crate) fn reopen(path: &Path, key: &[u8]) -> Outcome<(Duration, Vec<u8>)> {
+    let started = Instant::now();
+    let db = open(path)?;
+    let family = db.cf_handle("records").ok_or("no family")?;
+    let value = db.get_cf(&family, key)?.ok_or("a record is missing")?;
+    Ok((started.elapsed(), value))
 }

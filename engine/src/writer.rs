@@ -243,7 +243,9 @@ impl Writer {
                 return Ok(written);
             }
             let encoder = self.encoder.clone();
-            for prepared in encoder.prepare(&block, self.met) {
+            let prepared = encoder.prepare(&block, self.met);
+            self.look_up(&prepared)?;
+            for prepared in prepared {
                 self.write(prepared, existing)?;
                 written += 1;
             }
@@ -255,7 +257,14 @@ impl Writer {
     pub(crate) fn write_block(&mut self, records: &[Record], existing: Existing) -> Vec<Result<RecordId>> {
         let encoder = self.encoder.clone();
         let prepared = encoder.prepare(records, self.met);
+        // When this fails, so does the writing of the record in question.
+        let _ = self.look_up(&prepared);
         prepared.into_iter().map(|prepared| self.write(prepared, existing)).collect()
+    }
+
+    /// Finds the ids of a block at once, which costs less than one by one.
+    fn look_up(&mut self, block: &[Result<Prepared<'_>>]) -> Result<()> {
+        Ok(self.transaction.look_up(block.iter().flatten().filter_map(|prepared| prepared.id.as_ref()))?)
     }
 
     fn write(&mut self, prepared: Result<Prepared<'_>>, existing: Existing) -> Result<RecordId> {

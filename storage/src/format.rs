@@ -46,8 +46,13 @@ pub const TEXTS_PER_BLOCK: usize = 64;
 pub const ORDINALS_PER_DEAD_CHUNK: u64 = 1 << 16;
 /// Ordinals a column chunk covers.
 pub const ORDINALS_PER_COLUMN_CHUNK: u64 = 1 << 12;
-/// Rows of a block of fresh rows in memory.
-pub(crate) const FRESH_BLOCK_ROWS: usize = 1024;
+/// Rows of a block of fresh rows in memory at most.
+pub(crate) const FRESH_BLOCK_ROWS: usize = 16_384;
+/// Rows up to which the last of these blocks takes further ones. A commit copies that block.
+pub(crate) const FRESH_TAIL_ROWS: usize = 64;
+/// A block of fresh rows is put together with the one before it unless that is more than so many
+/// times as large: a row is copied a few times, and there are few blocks.
+pub(crate) const FRESH_GROWTH: usize = 16;
 
 /// Bytes of a string id at most.
 pub const MAX_ID_BYTES: usize = 1024;

@@ -7,8 +7,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Holder {
+    #[default]
     Nobody,
     /// A single put or a maintenance step: worth waiting for.
     Short,
@@ -17,41 +18,50 @@ enum Holder {
 }
 
 /// The writer's place of one collection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Gate {
-    holder: Mutex<Holder>,
+    place: Mutex<Place>,
     freed: Condvar,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Gate { holder: Mutex::new(Holder::Nobody), freed: Condvar::new() }
-    }
+#[derive(Debug, Default)]
+struct Place {
+    holder: Holder,
+    /// Threads that wait for it. While there is none, giving it back takes no system call.
+    waiting: usize,
 }
 
 impl Gate {
     /// Takes the place for an open-ended transaction; `None` when another such transaction has it.
     pub(crate) fn exclusive(self: &Arc<Self>) -> Option<Pass> {
-        let mut holder = lock(&self.holder);
+        let mut place = lock(&self.place);
         loop {
-            match *holder {
+            match place.holder {
                 Holder::Exclusive => return None,
-                Holder::Short => holder = self.freed.wait(holder).unwrap_or_else(PoisonError::into_inner),
-                Holder::Nobody => {
-                    *holder = Holder::Exclusive;
-                    return Some(Pass { gate: self.clone() });
-                }
+                Holder::Short => place = self.wait(place),
+                Holder::Nobody => return Some(self.take(place, Holder::Exclusive)),
             }
         }
     }
 
     /// Waits for the place.
     pub(crate) fn short(self: &Arc<Self>) -> Pass {
-        let mut holder = lock(&self.holder);
-        while *holder != Holder::Nobody {
-            holder = self.freed.wait(holder).unwrap_or_else(PoisonError::into_inner);
+        let mut place = lock(&self.place);
+        while place.holder != Holder::Nobody {
+            place = self.wait(place);
         }
-        *holder = Holder::Short;
+        self.take(place, Holder::Short)
+    }
+
+    fn wait<'p>(&self, mut place: MutexGuard<'p, Place>) -> MutexGuard<'p, Place> {
+        place.waiting += 1;
+        let mut place = self.freed.wait(place).unwrap_or_else(PoisonError::into_inner);
+        place.waiting -= 1;
+        place
+    }
+
+    fn take(self: &Arc<Self>, mut place: MutexGuard<'_, Place>, holder: Holder) -> Pass {
+        place.holder = holder;
         Pass { gate: self.clone() }
     }
 }
@@ -64,8 +74,11 @@ pub(crate) struct Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        *lock(&self.gate.holder) = Holder::Nobody;
-        self.gate.freed.notify_all();
+        let mut place = lock(&self.gate.place);
+        place.holder = Holder::Nobody;
+        if place.waiting > 0 {
+            self.gate.freed.notify_all();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::catalog::{Family, Pin, format_version};
 use crate::dead::Dead;
 use crate::durable::FileGuard;
 use crate::error::Error;
-use crate::format::{FORMAT_VERSION, FRESH_BLOCK_ROWS};
+use crate::format::{FORMAT_VERSION, FRESH_BLOCK_ROWS, FRESH_GROWTH, FRESH_TAIL_ROWS};
 use crate::fresh;
 use crate::id::{CollectionId, ModelId};
 use crate::keys;
@@ -231,22 +231,25 @@ impl CollectionState {
         self.parts.push(Arc::new(PartData::new(Source::Fresh(Arc::new(block)), &self.dead)));
     }
 
-    /// Appends fresh rows whose stored forms have `bytes` bytes; the last block is copied, as older
-    /// versions share it.
+    /// Appends fresh rows whose stored forms have `bytes` bytes. Blocks that older versions share are
+    /// not changed: a small last one is copied, a larger one followed by a new one.
     pub(crate) fn push_fresh<'r>(
         &mut self,
         rows: impl Iterator<Item = Row<'r>>,
         bytes: usize,
     ) -> Result<(), Error> {
         self.fresh_bytes += bytes;
-        let mut block = match self.parts.last().and_then(|part| part.fresh()) {
-            Some(last) if last.rows() < FRESH_BLOCK_ROWS => {
+        let mut block = match self.last_block() {
+            Some(last) if last.rows() < FRESH_TAIL_ROWS => {
                 let block = last.as_ref().clone();
-                self.parts.pop();
-                self.fresh_rows -= block.rows();
+                self.pop_block();
                 block
             }
-            _ => self.empty_block(),
+            Some(_) => {
+                self.merge_blocks()?;
+                self.empty_block()
+            }
+            None => self.empty_block(),
         };
         for row in rows {
             block.push(&row)?;
@@ -259,6 +262,34 @@ impl CollectionState {
             self.push_block(block);
         }
         Ok(())
+    }
+
+    /// Puts the last block together with the one before it, while that is not much larger.
+    fn merge_blocks(&mut self) -> Result<(), Error> {
+        while let [.., before, last] = self.parts.as_slice()
+            && let (Some(before), Some(last)) = (before.fresh(), last.fresh())
+            && before.rows() <= FRESH_GROWTH * last.rows()
+            && before.rows() + last.rows() <= FRESH_BLOCK_ROWS
+        {
+            let mut block = before.as_ref().clone();
+            for row in last.iter() {
+                block.push(&row)?;
+            }
+            self.pop_block();
+            self.pop_block();
+            self.push_block(block);
+        }
+        Ok(())
+    }
+
+    fn last_block(&self) -> Option<&Arc<RowBuffer>> {
+        self.parts.last().and_then(|part| part.fresh())
+    }
+
+    fn pop_block(&mut self) {
+        let rows = self.last_block().map_or(0, |block| block.rows());
+        self.fresh_rows -= rows;
+        self.parts.pop();
     }
 
     /// Appends a segment; there must be no fresh rows.

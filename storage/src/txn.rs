@@ -70,6 +70,8 @@ pub struct Transaction {
     pub(crate) id: CollectionId,
     /// The collection as it was when the transaction began.
     pub(crate) base: CollectionView,
+    /// Where the ids led to that [`look_up`](Self::look_up) was last given.
+    looked_up: HashMap<RecordId, Option<u64>, RandomState>,
     /// What would take back the change that is being made, where it may have to be.
     notes: Option<Vec<Undo>>,
     _pass: Pass,
@@ -95,7 +97,7 @@ impl Transaction {
             rows: 0,
             bytes: 0,
         };
-        Ok(Transaction { store, id, base, pending, notes: None, _pass: pass })
+        Ok(Transaction { store, id, base, pending, looked_up: HashMap::default(), notes: None, _pass: pass })
     }
 
     /// The model whose codes the collection stores.
@@ -248,6 +250,17 @@ impl Transaction {
         rows.ok_or(Error::Empty)
     }
 
+    /// Finds out at once which of these ids there are. Whatever is then done with each of them until
+    /// the next call costs less; it need not be called.
+    pub fn look_up<'i>(&mut self, ids: impl IntoIterator<Item = &'i RecordId>) -> Result<(), Error> {
+        let kind = self.base.info().config.ids;
+        let ids: Vec<_> = ids.into_iter().filter(|id| id.check(kind).is_ok()).collect();
+        let ordinals = self.base.find_many(&ids)?;
+        self.looked_up.clear();
+        self.looked_up.extend(ids.into_iter().cloned().zip(ordinals));
+        Ok(())
+    }
+
     /// Whether there is a record with the id.
     pub fn contains(&self, id: &RecordId) -> Result<bool, Error> {
         id.check(self.base.info().config.ids)?;
@@ -315,6 +328,10 @@ impl Transaction {
     fn locate(&self, id: &RecordId) -> Result<Option<u64>, Error> {
         if let Some(known) = self.pending.ids.get(id) {
             return Ok(*known);
+        }
+        if let Some(ordinal) = self.looked_up.get(id) {
+            // The collection as it was when the transaction began does not change.
+            return Ok(*ordinal);
         }
         if let (IdKind::Auto, RecordId::U64(number)) = (self.base.info().config.ids, id)
             && *number >= self.base.collection.next_ordinal

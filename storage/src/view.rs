@@ -6,6 +6,7 @@ use crate::catalog::Family;
 use crate::error::Error;
 use crate::id::{CollectionId, RecordId};
 use crate::keys;
+use crate::order;
 use crate::part::Part;
 use crate::record::StoredRecord;
 use crate::schema::{CollectionInfo, IdKind};
@@ -95,11 +96,7 @@ impl CollectionView {
         id.check(info.config.ids)?;
         let key = keys::id(info.id, id);
         if let Some(value) = self.state.pin.get(Family::Ids, &key)? {
-            let ordinal = value.as_slice().try_into().map(u64::from_le_bytes);
-            return match ordinal {
-                Ok(ordinal) if self.is_alive(ordinal) => Ok(Some(ordinal)),
-                _ => Err(self.state.pin.corrupt(Family::Ids, &key, "the id leads to no record")),
-            };
+            return self.leads_to(&key, &value).map(Some);
         }
         match id {
             // An automatic id is the ordinal of the record's first row, unless that row was put to
@@ -114,6 +111,37 @@ impl CollectionView {
                 Ok((part.is_alive(row) && part.id(row)? == *id).then_some(*ordinal))
             }
             _ => Ok(None),
+        }
+    }
+
+    /// The ordinals of the records with these ids, in the same order. Asking for many at once costs
+    /// less than asking for each.
+    pub(crate) fn find_many(&self, ids: &[&RecordId]) -> Result<Vec<Option<u64>>, Error> {
+        let info = &self.collection.info;
+        if info.config.ids == IdKind::Auto {
+            // Few have an entry.
+            return ids.iter().map(|id| self.find(id)).collect();
+        }
+        ids.iter().try_for_each(|id| id.check(info.config.ids))?;
+        let (places, keys): (Vec<usize>, Vec<Vec<u8>>) =
+            order::by_id(ids.iter().enumerate().map(|(place, id)| (*id, place)))
+                .map(|(id, place)| (place, keys::id(info.id, id)))
+                .unzip();
+        let values = self.state.pin.get_many(Family::Ids, &keys)?;
+        let mut found = vec![None; ids.len()];
+        for ((place, key), value) in places.into_iter().zip(&keys).zip(values) {
+            if let (Some(found), Some(value)) = (found.get_mut(place), value) {
+                *found = Some(self.leads_to(key, &value)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The ordinal in the entry of an id.
+    fn leads_to(&self, key: &[u8], value: &[u8]) -> Result<u64, Error> {
+        match value.try_into().map(u64::from_le_bytes) {
+            Ok(ordinal) if self.is_alive(ordinal) => Ok(ordinal),
+            _ => Err(self.state.pin.corrupt(Family::Ids, key, "the id leads to no record")),
         }
     }
 

@@ -45,7 +45,7 @@ fn options() -> StoreOptions {
     }
 }
 
-fn open(path: &Path) -> Store {
+pub(crate) fn open(path: &Path) -> Store {
     Store::open(path, options()).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn field(name: &str, field_type: FieldType, indexed: bool) -> FieldSpec {
 }
 
 /// Two image features, text, fields `year` (i64, indexed), `score` (f64) and `lang` (str, indexed).
-fn config(ids: IdKind) -> CollectionConfig {
+pub(crate) fn config(ids: IdKind) -> CollectionConfig {
     CollectionConfig {
         bits: CodeBits::new(16).unwrap(),
         ids,
@@ -85,7 +85,7 @@ fn image(x: f32) -> [f16; 2] {
 }
 
 /// A record with a text that names its number.
-fn text_record(id: impl Into<Option<RecordId>>, text: &str) -> NewRecord<'_> {
+pub(crate) fn text_record(id: impl Into<Option<RecordId>>, text: &str) -> NewRecord<'_> {
     NewRecord { id: id.into(), text: Some(TextInput::Text(text)), ..NewRecord::default() }
 }
 

@@ -264,3 +264,76 @@ fn codes_alone_and_codes_with_inputs_share_a_collection() {
     drop(store);
     check(&open(folder.path()));
 }
+
+/// Each commit makes a version of its own, which must neither copy nor hold much.
+#[test]
+fn rows_of_many_commits_lie_in_few_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), StoreOptions { fresh_rows: 100_000, ..options() }).unwrap();
+    let id = store.create_collection("a", external(IdKind::U64)).unwrap();
+    let code = |row: u64| [row as u8, (row >> 8) as u8];
+    let mut middle = None;
+    for row in 0..3000_u64 {
+        let record =
+            NewRecord { id: Some((row * 7).into()), codes: [Some(&code(row)), None], ..NewRecord::default() };
+        store.write_grouped(id, |writer| writer.put(record)).unwrap();
+        if row == 1700 {
+            middle = Some(view(&store, id));
+        }
+    }
+    let check = |view: &CollectionView, rows: u64| {
+        assert_eq!(view.parts().iter().map(|part| u64::from(part.rows())).sum::<u64>(), rows);
+        assert!(view.parts().len() <= 6, "{} blocks", view.parts().len());
+        let records = contents(view);
+        for (row, record) in (0..rows).zip(&records) {
+            assert_eq!(record.id, RecordId::U64(row * 7));
+            assert_eq!(record.codes[0].as_deref(), Some(&code(row)[..]));
+        }
+    };
+    check(&view(&store, id), 3000);
+    check(&middle.unwrap(), 1701);
+    assert_eq!(store.stats(id).unwrap().fresh_rows, 3000);
+    drop(store);
+    check(&view(&open(folder.path()), id), 3000);
+}
+
+#[test]
+fn ids_that_were_looked_up_read_as_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for (name, kind) in [("a", IdKind::Str), ("b", IdKind::U64), ("c", IdKind::Auto)] {
+        let id = store.create_collection(name, config(kind)).unwrap();
+        let named = |number: u64| match kind {
+            IdKind::Str => RecordId::from(format!("photo {number}")),
+            _ => RecordId::U64(number),
+        };
+        // Rows in a segment, fresh ones, and deleted ones of both.
+        for rows in [0..50_u64, 50..60] {
+            let mut writer = store.writer(id).unwrap();
+            for number in rows.clone() {
+                let given = (kind != IdKind::Auto).then(|| named(number));
+                writer.put(text_record(given, "old")).unwrap();
+            }
+            writer.commit().unwrap();
+            store.write_grouped(id, |writer| writer.delete(&named(rows.start + 3))).unwrap();
+        }
+        let mut writer = store.writer(id).unwrap();
+        writer.delete(&named(7)).unwrap();
+        let ids: Vec<_> = (0..80).rev().chain([5, 5]).map(named).collect();
+        let expected: Vec<_> = ids.iter().map(|id| writer.contains(id).unwrap()).collect();
+        assert_eq!(expected.iter().filter(|found| **found).count(), 57 + 2);
+        writer.look_up(&ids).unwrap();
+        let found: Vec<_> = ids.iter().map(|id| writer.contains(id).unwrap()).collect();
+        assert_eq!(found, expected);
+        // What the transaction does counts, not what was found before.
+        assert!(writer.delete(&named(8)).unwrap() && !writer.contains(&named(8)).unwrap());
+        let written = writer.put(text_record(named(9), "new")).unwrap();
+        assert!(written.replaced && writer.put(text_record(named(9), "newer")).unwrap().replaced);
+        // An id of the wrong kind is refused where it is used, as ever.
+        writer.look_up(&[RecordId::from(""), named(10)]).unwrap();
+        assert!(writer.contains(&RecordId::from("")).is_err() && writer.contains(&named(10)).unwrap());
+        writer.commit().unwrap();
+        assert_eq!(view(&store, id).len(), 56);
+    }
+    assert_sound(&store);
+}

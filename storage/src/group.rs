@@ -55,7 +55,8 @@ type Outcome = Result<(), Arc<Error>>;
 #[derive(Default)]
 struct Members {
     phase: Phase,
-    /// Threads that wait while the phase is busy.
+    /// Threads that wait while the phase is busy, and the one that opened the transaction until it has
+    /// made its own change: the others may be faster.
     waiting: usize,
     /// Changes in the last commit, and how long that took.
     last_joined: usize,
@@ -114,6 +115,7 @@ impl Group {
                     busy.next = Phase::Open(Box::new(Shared { transaction: open()?, joined, made, round }));
                     drop(busy);
                     members = lock(&self.members);
+                    members.waiting -= 1;
                 }
             }
         }
@@ -202,6 +204,7 @@ impl Drop for Busy<'_> {
         let mut members = lock(&self.group.members);
         members.phase = std::mem::take(&mut self.next);
         let (waiting, is_open) = (members.waiting > 0, matches!(members.phase, Phase::Open(_)));
+        members.waiting += usize::from(is_open);
         if let Some(round) = &self.ends {
             round.outcome.get_or_init(|| Err(Arc::new(lost())));
         }

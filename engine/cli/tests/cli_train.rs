@@ -206,8 +206,8 @@ fn an_experiment_that_cannot_run_says_why_before_the_first_run() {
     assert!(refused("max-margin, m = 0.5\"", "UCCH\"").contains("same name"));
     assert!(refused("bits = [16, 32]", "bits = [16, 32, 16]").contains("16 bits twice"));
     assert!(refused("seeds = [1, 2]", "seeds = [2, 2]").contains("seed 2 twice"));
-    assert!(refused("layers = [2, 1]", "layers = [3]").contains("array of length 2"));
-    assert!(refused("layers = [2, 1]", "layers = [3, 2, 1]").contains("layers"));
+    assert!(refused("layers = [2, 1]", "layers = [3]").contains("the image network and"));
+    assert!(refused("layers = [2, 1]", "layers = [3, 2, 1]").contains("the image network and"));
     assert!(refused("text.npy", "label.toml").contains("label.toml"));
     assert!(place.fails("experiment none.toml").contains("none.toml"));
     place.write("e.toml", EXPERIMENT);

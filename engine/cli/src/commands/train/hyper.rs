@@ -1,6 +1,7 @@
 //! Hyper-parameters on the command line, in our spelling and in that of the reference code.
 
 use clap::{Args, ValueEnum};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use twinbit::{CodeBits, KeySource, Optimizer, RankingLoss, Schedule, TrainConfig};
 
@@ -234,7 +235,13 @@ impl Hyper {
 
 /// The layers in a file: of the image network and of the text network, no more and no fewer.
 fn of_both_networks<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Vec<usize>>, D::Error> {
-    <[usize; 2]>::deserialize(from).map(|layers| Some(layers.to_vec()))
+    let layers = Vec::<usize>::deserialize(from)?;
+    match layers.len() {
+        2 => Ok(Some(layers)),
+        count => {
+            Err(D::Error::invalid_length(count, &"the layers of the image network and of the text network"))
+        }
+    }
 }
 
 fn put<T>(place: &mut T, given: Option<T>) {

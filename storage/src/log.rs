@@ -9,7 +9,8 @@
 //!
 //! Some damage RocksDB (11.8) does not take for the end. At the kind of a recycled log's fragment it tries
 //! the same place for ever, and zeros where a fragment should begin send it on to the next block, so that
-//! later commits would follow on a gap where that block begins with a whole record. [`Logs::mend`] makes these places ones it stops at.
+//! later commits would follow on a gap where that block begins with a whole record. [`Logs::mend`] makes
+//! these places ones it stops at.
 //!
 //! The layout of records is RocksDB's: blocks of 32 KiB, in them fragments of a checksum (CRC-32C,
 //! masked), a length, a kind and bytes. A batch begins with a sequence number and a count; the mark is

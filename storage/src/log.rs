@@ -355,7 +355,7 @@ mod tests {
         const RECORD: usize = 64;
         let live = tempfile::tempdir().unwrap();
         let db = rocksdb::DB::open_default(live.path()).unwrap();
-        (0..3000_u32).for_each(|key| db.put(key.to_be_bytes(), [7; 38]).unwrap());
+        (0..3000_u32).for_each(|key| db.put(key.to_be_bytes(), [7_u8; 38]).unwrap());
         let found = |mend: bool| -> Vec<u32> {
             let folder = tempfile::tempdir().unwrap();
             for entry in fs::read_dir(live.path()).unwrap().map(Result::unwrap) {

@@ -9,7 +9,8 @@
 //!
 //! Some damage RocksDB (11.8) does not take for the end. At the kind of a recycled log's fragment it tries
 //! the same place for ever, and zeros where a fragment should begin send it on to the next block, so that
-//! later commits would follow on a gap. [`Logs::mend`] makes these places ones it stops at.
+//! later commits would follow on a gap where that block begins with a whole record. [`Logs::mend`] makes
+//! these places ones it stops at.
 //!
 //! The layout of records is RocksDB's: blocks of 32 KiB, in them fragments of a checksum (CRC-32C,
 //! masked), a length, a kind and bytes. A batch begins with a sequence number and a count; the mark is
@@ -345,5 +346,36 @@ mod tests {
         db.write(batch).unwrap();
         let logs = Logs::read(folder.path()).unwrap();
         assert!(matches!(logs.logs.as_slice(), [(_, Log { synced: 9, damage: None, .. })]));
+    }
+
+    /// Why logs are mended. When this fails, RocksDB stops at zeros by itself.
+    #[test]
+    fn rocksdb_steps_over_zeros_unless_they_are_mended() {
+        // A divisor of the block: then each block begins with a whole record.
+        const RECORD: usize = 64;
+        let live = tempfile::tempdir().unwrap();
+        let db = rocksdb::DB::open_default(live.path()).unwrap();
+        (0..3000_u32).for_each(|key| db.put(key.to_be_bytes(), [7_u8; 38]).unwrap());
+        let found = |mend: bool| -> Vec<u32> {
+            let folder = tempfile::tempdir().unwrap();
+            for entry in fs::read_dir(live.path()).unwrap().map(Result::unwrap) {
+                let mut bytes = fs::read(entry.path()).unwrap();
+                if entry.path().extension().is_some_and(|ending| ending == "log") {
+                    bytes[100 * RECORD..40_000].fill(0);
+                }
+                fs::write(folder.path().join(entry.file_name()), bytes).unwrap();
+            }
+            if mend {
+                Logs::read(folder.path()).unwrap().mend().unwrap();
+            }
+            let mut options = rocksdb::Options::default();
+            options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+            let db = rocksdb::DB::open(&options, folder.path()).unwrap();
+            (0..3000).filter(|key: &u32| db.get(key.to_be_bytes()).unwrap().is_some()).collect()
+        };
+        let stepped_over = found(false);
+        assert_eq!(stepped_over[..100], Vec::from_iter(0..100));
+        assert_eq!(stepped_over.last(), Some(&2999), "{} keys", stepped_over.len());
+        assert_eq!(found(true), Vec::from_iter(0..100));
     }
 }

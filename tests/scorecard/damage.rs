@@ -176,7 +176,7 @@ fn a_cut_log_of_the_catalog_leaves_an_earlier_commit_or_an_error() {
             cuts += 1;
         }
     }
-    assert!(outcomes.earlier > 0, "{outcomes:?}");
+    assert!(outcomes.all_but_the_last + outcomes.earlier > 0, "{outcomes:?}");
     row.passed(&format!("{cuts} lengths"), &outcomes.figures());
 }
 

@@ -1,14 +1,16 @@
 //! Row 11 of the scorecard for the catalog's values.
 
 use std::borrow::Cow;
+use std::fs;
 
 use half::f16;
 
-use super::{config, image};
+use super::{config, image, open, put_texts};
 use crate::buffer::Row as StoredRow;
 use crate::columns::{Chunk, edited};
 use crate::dead::Dead;
 use crate::fresh;
+use crate::log::Logs;
 use crate::meta::{CollectionCounters, Counters, Definition, ModelEntry, SegmentEntry};
 use crate::scorecard::mutate::fuzz;
 use crate::scorecard::row::{Row, fuzz_time};
@@ -81,4 +83,22 @@ fn catalog_values_of_any_content_are_read_or_refused() {
     let row = Row::begin(11, "fuzzing: catalog values");
     let (tried, accepted) = fuzz("catalog_value", &values(), fuzz_time(), &mut read);
     row.passed(&format!("{tried} inputs"), &format!("{accepted} read, the others refused, 0 panics"));
+}
+
+#[test]
+fn logs_of_any_content_are_read() {
+    let row = Row::begin(11, "fuzzing: the catalog's logs");
+    let (live, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path());
+    let id = store.create_collection("a", config(IdKind::Auto)).unwrap();
+    (1..6).for_each(|count| put_texts(&store, id, count));
+    let names = fs::read_dir(live.path().join("catalog")).unwrap().map(|entry| entry.unwrap().path());
+    let logs: Vec<_> = names.filter(|path| path.extension().is_some_and(|ending| ending == "log")).collect();
+    let inputs: Vec<_> = logs.iter().map(|path| fs::read(path).unwrap()).collect();
+    let path = folder.path().join("000004.log");
+    let (tried, sound) = fuzz("log", &inputs, fuzz_time(), &mut |bytes| {
+        fs::write(&path, bytes).unwrap();
+        Logs::read(folder.path()).unwrap().damage().is_none()
+    });
+    row.passed(&format!("{tried} inputs"), &format!("{sound} without damage but at the end, 0 panics"));
 }

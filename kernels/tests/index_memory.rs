@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 static MEMORY: Counting = Counting { now: AtomicUsize::new(0), most: AtomicUsize::new(0) };
 
 const ROWS: usize = 3 << 20;
-const BUDGET: usize = 1 << 20;
+const BUDGET: usize = 4 << 20;
 /// Values of two chunks on two threads and of one more, a list of one chunk, and small things.
 const BESIDE: usize = 7 << 20;
 

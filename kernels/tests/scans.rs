@@ -103,3 +103,22 @@ fn masks_of_every_density_leave_the_right_rows() {
         }
     }
 }
+
+#[test]
+fn the_number_of_threads_changes_no_answer() {
+    let rows = 60_001;
+    let database = codes(CodeBits::B64, rows, 5);
+    let queries = codes(CodeBits::B64, 21, 5);
+    let mask = &masks(rows)[1];
+    // From a lane for every thread and one group of queries to few long lanes and several groups.
+    for k in [1, 10, 3000, rows] {
+        let answers = [1, 2, 3, 8].map(|threads| {
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+            let scan = Scan::new(database.as_codes()).mask(Some(mask));
+            pool.install(|| scan.top_k(queries.as_codes(), k)).expect("a valid search")
+        });
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "k = {k}");
+        assert_eq!(answers[0][20].len(), k.min(mask.count()));
+    }
+}

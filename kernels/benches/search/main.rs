@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p twinbit-kernels --bench search -- SECTION...` with the sections `single`, `batch`,
 //! `depth` (k up to 100,000), `masks` and `index`; without one, all. Every figure names what it is a share of. `SEARCH_ROWS`
-//! (10,000,000) and `SEARCH_THREADS` (1) change the size, `SEARCH_TURNS` how often each has its turn.
+//! (10,000,000) and `SEARCH_THREADS` (1) change the size, `SEARCH_TURNS` how often each has its turn,
+//! `SEARCH_ISA` the instruction set of the scans.
 //! `bench/peers/search.py` talks to the section `peers`.
 #![allow(clippy::print_stdout, missing_docs, reason = "a program that prints what it measures")]
 
@@ -25,6 +26,12 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+/// The instruction set asked for, or the best one.
+fn isa() -> Isa {
+    std::env::var("SEARCH_ISA")
+        .map_or_else(|_| Isa::best(), |name| name.parse().expect("an instruction set of this machine"))
+}
+
 fn main() {
     let threads = setting("SEARCH_THREADS", 1);
     let rows = setting("SEARCH_ROWS", 10_000_000);
@@ -37,7 +44,7 @@ fn main() {
         return;
     }
     let wanted = |section: &str| asked.is_empty() || asked.iter().any(|asked| asked == section);
-    println!("{} on {threads} threads, {rows} codes, k = {K}", Isa::best());
+    println!("{} on {threads} threads, {rows} codes, k = {K}", isa());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
     pool.install(|| {
         if wanted("single") {
@@ -92,7 +99,7 @@ fn single(threads: usize) {
         let rows = bytes / bits.bytes();
         let database = Codes::from_bytes(bits, rows, &map).expect("whole blocks");
         let query = one(&data::codes(Kind::Uniform, bits, 1).1);
-        let scan = Scan::new(database);
+        let scan = Scan::new(database).isa(isa());
         let times = in_turns(
             setting("SEARCH_TURNS", 9),
             [
@@ -129,7 +136,7 @@ fn batch(rows: usize, threads: usize) {
         let comparisons = (rows * queries.rows()) as f64;
         // The limit takes a tenth of the comparisons, which is long enough.
         let repeats = rows * queries.rows() / 10 / (cached.len() / bits.words() * 8) / 4 / threads;
-        let scan = Scan::new(database.as_codes());
+        let scan = Scan::new(database.as_codes()).isa(isa());
         for k in [K, 100] {
             let times = in_turns(
                 3,
@@ -170,7 +177,7 @@ fn batch(rows: usize, threads: usize) {
 fn depth(rows: usize) {
     let bits = CodeBits::B128;
     let (database, queries) = data::codes(Kind::Uniform, bits, rows);
-    let scan = Scan::new(database.as_codes());
+    let scan = Scan::new(database.as_codes()).isa(isa());
     for (count, turns) in [(1, setting("SEARCH_TURNS", 9)), (64, 1)] {
         let packed = queries.as_codes().to_packed();
         let asked = CodesBuf::from_packed(bits, &packed[..count * bits.bytes()]).expect("whole codes");

@@ -75,7 +75,11 @@ impl CocoSource {
     /// When the list cannot be read, lists an image twice, or has a caption of an image that it does
     /// not list.
     pub fn open(list: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Result<Self, SourceError> {
-        let (path, folder) = (list.into(), folder.into());
+        let (path, mut folder) = (list.into(), folder.into());
+        if folder.as_os_str().is_empty() {
+            // The parent of a bare name.
+            folder.push(".");
+        }
         let file = File::open(&path).map_err(failed(&path))?;
         if file.metadata().map_err(failed(&path))?.len() > MAX_LIST_BYTES {
             return Err(SourceError::TooLarge { name: path.display().to_string(), limit: MAX_LIST_BYTES });

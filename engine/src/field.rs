@@ -8,6 +8,13 @@ use crate::{Error, FieldType, Result};
 pub(crate) const OF: &str = "of";
 
 /// The declaration of a metadata field.
+///
+/// ```
+/// use twinbit::{Field, FieldType};
+///
+/// let year = Field::u64().indexed();
+/// assert_eq!((year.field_type(), year.is_indexed()), (FieldType::U64, true));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     field_type: FieldType,

@@ -22,6 +22,12 @@ const DEFAULT_LIMIT: usize = 10;
 const QUERIES_A_PASS: usize = 1024;
 
 /// Which codes of the records a query is compared with.
+///
+/// ```
+/// use twinbit::{Against, Modality};
+///
+/// assert_eq!(Against::from(Modality::Image).name(), "image");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Against {
     /// Those of the images.

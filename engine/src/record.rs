@@ -8,6 +8,13 @@ use crate::{Modality, RecordId, Result, Value};
 /// What stands for one modality of a record or of a query.
 ///
 /// Which of them a collection takes is told by its [`Schema`](crate::Schema).
+///
+/// ```
+/// use twinbit::Input;
+///
+/// assert_eq!(Input::from("a cat"), Input::text("a cat"));
+/// assert_eq!(Input::from([0.5, 1.0]), Input::features(vec![0.5, 1.0]));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Input {

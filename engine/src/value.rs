@@ -42,6 +42,10 @@ pub(crate) fn shown(value: &Value) -> String {
 }
 
 /// The RFC 3339 form of a timestamp; the plain number where it is outside years -9999 to 9999.
+///
+/// ```
+/// assert_eq!(twinbit::format_timestamp(1_500_000), "1970-01-01T00:00:01.5Z");
+/// ```
 pub fn format_timestamp(microseconds: i64) -> String {
     jiff::Timestamp::from_microsecond(microseconds)
         .map_or_else(|_| microseconds.to_string(), |time| time.to_string())

@@ -27,6 +27,21 @@ pub struct IngestProgress {
 }
 
 /// Is told of the progress of a run, and may stop it. `()` listens to nothing.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use twinbit::{IngestObserver, IngestProgress};
+///
+/// /// Stops after a thousand records.
+/// struct Enough;
+///
+/// impl IngestObserver for Enough {
+///     fn on_progress(&mut self, progress: &IngestProgress) -> ControlFlow<()> {
+///         if progress.records < 1_000 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+///     }
+/// }
+/// ```
 pub trait IngestObserver {
     /// Called after each block. Breaking off stops the run: what was committed stays, nothing else
     /// does.

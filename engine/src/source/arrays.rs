@@ -13,6 +13,24 @@ use crate::{Error, Input, Modality, Schema};
 ///
 /// Ids are one a line of a text file; fields are a JSON object a line, whose keys are declared
 /// fields. Collections with automatic ids take no ids, others need them.
+///
+/// ```
+/// use twinbit::{Array, ArraySource, CodeBits, Database, Schema};
+///
+/// # fn npy(kind: &str, rows: usize, width: usize, data: &[u8]) -> Vec<u8> {
+/// #     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n");
+/// #     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("image.npy");
+/// # std::fs::write(&path, npy("|u1", 3, 2, &[1, 2, 3, 4, 5, 6]))?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// let schema = Schema::new(CodeBits::B64).image_features(2).text_features(4);
+/// let pairs = database.create_collection("pairs", schema)?;
+/// let report = pairs.ingest(ArraySource::new().image(Array::open(&path)?)).run()?;
+/// assert_eq!(report.ingested, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ArraySource {
     rows: Rows,

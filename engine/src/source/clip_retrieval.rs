@@ -22,6 +22,18 @@ const ROWS_A_BLOCK: u64 = 256;
 /// collections that take features; in those that take text it is the column `caption`. The id is the
 /// column `id`, `key`, `sample_id` or `image_path`; it does not count where ids are automatic. Other columns
 /// are read where they are declared fields.
+///
+/// ```
+/// use twinbit::ClipRetrievalSource;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let embeddings = folder.path();
+/// # std::fs::create_dir(embeddings.join("img_emb"))?;
+/// assert!(ClipRetrievalSource::is_in(embeddings));
+/// // Nothing was written there yet.
+/// assert!(ClipRetrievalSource::open(embeddings).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ClipRetrievalSource {
     folder: PathBuf,

@@ -23,6 +23,17 @@ const MAX_LIST_BYTES: u64 = 1 << 30;
 /// An image is a record, whose id is the image's; its captions follow the order of the list, see
 /// [`Content`]. Of the other keys of an image those are taken that are declared fields. The list is
 /// held in memory.
+///
+/// ```
+/// use twinbit::{CocoSource, Position, Source};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let list = folder.path().join("captions_val2017.json");
+/// # std::fs::write(&list, r#"{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []}"#)?;
+/// let source = CocoSource::open(&list, CocoSource::usual_folder(&list))?;
+/// assert_eq!(source.items(Position::default()), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CocoSource {
     list: PathBuf,
@@ -64,7 +75,11 @@ impl CocoSource {
     /// When the list cannot be read, lists an image twice, or has a caption of an image that it does
     /// not list.
     pub fn open(list: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Result<Self, SourceError> {
-        let (path, folder) = (list.into(), folder.into());
+        let (path, mut folder) = (list.into(), folder.into());
+        if folder.as_os_str().is_empty() {
+            // The parent of a bare name.
+            folder.push(".");
+        }
         let file = File::open(&path).map_err(failed(&path))?;
         if file.metadata().map_err(failed(&path))?.len() > MAX_LIST_BYTES {
             return Err(SourceError::TooLarge { name: path.display().to_string(), limit: MAX_LIST_BYTES });

@@ -14,6 +14,23 @@ use crate::{CodesBuf, Error, IdKind, Input, Modality, Schema};
 ///
 /// An array is uint8 of (rows, bits / 8), in the order of `numpy.packbits`: the first bit is the most
 /// significant one of byte 0. Ids and fields are as with [`ArraySource`](crate::ArraySource).
+///
+/// ```
+/// use twinbit::{Array, CodeBits, CodeSource, Database, Modality, Schema};
+///
+/// # fn npy(kind: &str, rows: usize, width: usize, data: &[u8]) -> Vec<u8> {
+/// #     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n");
+/// #     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("codes.npy");
+/// # std::fs::write(&path, npy("|u1", 3, 2, &[1, 2, 3, 4, 5, 6]))?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// let codes = database.create_collection("codes", Schema::new(CodeBits::B16).external_codes())?;
+/// let report = codes.ingest(CodeSource::new().codes(Modality::Image, Array::open(&path)?)).run()?;
+/// assert_eq!(report.ingested, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct CodeSource {
     rows: Rows,

@@ -16,6 +16,17 @@ use crate::{Error, Input, Schema};
 /// that start with a dot are not. Its id is its path inside the folder without the extension; in
 /// collections with u64 ids that must be a number. Each line of a text is a caption, see
 /// [`Content`].
+///
+/// ```
+/// use twinbit::{FolderSource, Position, Source};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let my_photos = folder.path();
+/// # std::fs::write(my_photos.join("beach.txt"), "two dogs\nwet dogs\n")?;
+/// let source = FolderSource::open(my_photos)?;
+/// assert_eq!(source.items(Position::default()), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FolderSource {
     folder: PathBuf,

@@ -23,6 +23,22 @@ use crate::{Error, Schema};
 /// nothing, and so is an empty cell of a table; empty lines are skipped.
 ///
 /// In a CSV table cells may be quoted as in RFC 4180. Between tabs quotes are characters like others.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, IdKind, OnError, PairsSource, Schema, TextEncoding};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// # let list = folder.path().join("pairs.csv");
+/// # std::fs::write(&list, "id,text,year\na,a cat,2020\nb,a dog\n")?;
+/// let schema = Schema::new(CodeBits::B64).ids(IdKind::Str).image_features(8).text_encoder(TextEncoding::Ngram);
+/// let photos = database.create_collection("photos", schema)?;
+/// let source = PairsSource::new(&list).ignore_unknown(true);
+/// // The second row has a cell too few.
+/// let report = photos.ingest(source).on_error(OnError::Skip).run()?;
+/// assert_eq!((report.ingested, report.skipped), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PairsSource {
     path: PathBuf,

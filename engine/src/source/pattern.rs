@@ -16,6 +16,12 @@ const MAX_FILES: usize = 1_000_000;
 /// # Errors
 /// When the braces are not closed or count wrongly, nothing matches, or it stands for more than a
 /// million files.
+///
+/// ```
+/// let shards = twinbit::expand_pattern("shards/{08..10}.tar")?;
+/// assert_eq!(shards.last(), Some(&"shards/10.tar".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn expand_pattern(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     if Path::new(pattern).exists() {
         return Ok(vec![PathBuf::from(pattern)]);

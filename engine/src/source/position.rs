@@ -7,6 +7,14 @@ use serde::{Serialize, Serializer};
 
 /// A place between two items of a source; the default is its start. What the numbers mean is the
 /// source's own affair.
+///
+/// ```
+/// use twinbit::Position;
+///
+/// let position: Position = "3:512".parse()?;
+/// assert_eq!((position.part, position.offset, position.to_string().as_str()), (3, 512, "3:512"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {
     /// A file among several, or a line.

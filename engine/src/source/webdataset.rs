@@ -23,6 +23,14 @@ const MAX_NAME_BYTES: u64 = 64 << 10;
 /// fields are taken; other keys there and other members are left out, because shards commonly
 /// carry many. The key is the id; where ids are u64 it must be a number, where they are automatic it
 /// is not kept. Nothing is ever written to disk, so that names with `..` do no harm.
+///
+/// ```
+/// use twinbit::{WebDatasetSource, expand_pattern};
+///
+/// let source = WebDatasetSource::new(expand_pattern("shards/{00000..00012}.tar")?);
+/// # drop(source);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct WebDatasetSource {
     shards: Vec<PathBuf>,

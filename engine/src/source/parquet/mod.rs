@@ -32,6 +32,16 @@ use crate::{Error, Schema};
 /// Pages of up to 256 MiB, packed by snappy, gzip, zstd or not at all; metadata of up to 16 MiB and
 /// 2,000 columns; the encodings `PLAIN`, dictionary, `RLE`, `DELTA_BINARY_PACKED` and
 /// `BYTE_STREAM_SPLIT`. No decimals, no encryption.
+///
+/// ```
+/// use twinbit::{Columns, ParquetSource, expand_pattern};
+///
+/// let files = expand_pattern("data/train-{00000..00012}.parquet")?;
+/// assert_eq!(files.len(), 13);
+/// let source = ParquetSource::new(files).columns(Columns::new().text("title"));
+/// # drop(source);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ParquetSource {
     files: Vec<PathBuf>,

@@ -106,7 +106,10 @@ fn encoding(config: &TrainConfig, rows: usize, rounds: usize) -> Result<[f64; 2]
     let features = features(&mut Random::new(3), rows);
     let mut times = [0.0; 2];
     for ((time, modality), features) in times.iter_mut().zip(Modality::ALL).zip(&features) {
-        let encode = || Ok(drop(model.encode(modality, features)?));
+        let encode = || {
+            let _codes = model.encode(modality, features)?;
+            Ok(())
+        };
         *time = median(rounds, encode)? / rows as f64;
     }
     Ok(times)

@@ -165,7 +165,8 @@ impl TrainConfig {
 
     /// These settings made into `ucch-plus`, which goes beyond the paper: the pairs most alike by their own
     /// features count as positives, dropout, and a higher learning rate that falls over half the epochs.
-    /// Chosen on MIRFLICKR-25K, on training pairs held out (see `docs/results.md`).
+    /// Chosen on MIRFLICKR-25K, on training pairs held out; it finds pairs of a kind better and single
+    /// pairs worse, so captions do without it (see `docs/results.md`).
     pub fn plus(self) -> Self {
         Self {
             neighbors: 20,

@@ -75,7 +75,7 @@ impl CocoSource {
     /// When the list cannot be read, lists an image twice, or has a caption of an image that it does
     /// not list.
     pub fn open(list: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Result<Self, SourceError> {
-        let (path, mut folder) = (list.into(), folder.into());
+        let (path, mut folder): (PathBuf, PathBuf) = (list.into(), folder.into());
         if folder.as_os_str().is_empty() {
             // The parent of a bare name.
             folder.push(".");

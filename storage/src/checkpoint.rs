@@ -143,7 +143,7 @@ impl<'f> Copy<'f> {
         if temporary.is_file() || !is_left {
             return Err(Error::TargetTaken { path: temporary });
         }
-        files.create_folder(&temporary)?;
+        files.create_folder(&temporary).inspect_err(|_| drop(files.remove_folder(&temporary)))?;
         let held = lock_file(&temporary.join(MARKER), &temporary).inspect_err(|_| {
             // That of another copy is not empty.
             let _ = files.remove_folder(&temporary);

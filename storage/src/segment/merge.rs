@@ -115,15 +115,12 @@ impl Merge<'_> {
     fn check(&self, step: &mut Step<'_>) -> Result<(), Error> {
         let mut first = Ok(());
         for segment in self.segments {
-            match self.check_segment(segment, step) {
-                Err(error) => {
-                    segment.note_damage(&error);
-                    if !segment.is_damaged() {
-                        return Err(error);
-                    }
-                    first = first.and(Err(error));
+            if let Err(error) = self.check_segment(segment, step) {
+                segment.note_damage(&error);
+                if !segment.is_damaged() {
+                    return Err(error);
                 }
-                Ok(()) => {}
+                first = first.and(Err(error));
             }
         }
         first

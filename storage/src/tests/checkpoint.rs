@@ -3,6 +3,7 @@
 use std::fs;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::hooks::Hooks;
@@ -189,10 +190,16 @@ fn a_checkpoint_whose_name_cannot_be_made_durable_leaves_nothing() {
     put_texts(&store, id, 50);
     let copies = folder.path().join("copies");
     fs::create_dir(&copies).unwrap();
-    *hooks.unsynced.lock().unwrap() = Some(copies.clone());
-    let failed = store.checkpoint(copies.join("monday"));
-    assert!(matches!(failed, Err(Error::Io { operation: "sync", .. })), "{failed:?}");
-    assert_eq!(fs::read_dir(&copies).unwrap().count(), 0);
+    let left = || fs::read_dir(&copies).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    // The name that it has at last, which is lost when files have long been linked.
+    let (disk, folder) = (hooks.clone(), copies.clone());
+    *hooks.before_link.lock().unwrap() =
+        Some(Box::new(move || *disk.unsynced.lock().unwrap() = Some(folder)));
+    for _ in ["the last name", "the first one"] {
+        let failed = store.checkpoint(copies.join("monday"));
+        assert!(matches!(failed, Err(Error::Io { operation: "sync", .. })), "{failed:?}");
+        assert_eq!(left(), [] as [PathBuf; 0]);
+    }
     *hooks.unsynced.lock().unwrap() = None;
     store.checkpoint(copies.join("monday")).unwrap();
     assert_sound(&open(&copies.join("monday")));

@@ -165,7 +165,7 @@ impl RowMask {
 }
 
 /// Places that [`rows_of`] may write to beyond the rows it names.
-pub(crate) const ROWS_SLACK: usize = 2;
+pub(crate) const ROWS_SLACK: usize = 16;
 
 /// Write the rows of some words of a mask, of which the first is `first`, ascending to the front of
 /// `rows`; how many there are. Each instruction set compiles its own.

@@ -1,11 +1,13 @@
 //! AVX-512 with the population counts of VPOPCNTDQ and BITALG: a line is one register.
 
 use std::arch::x86_64::{
-    __m128i, __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi64, _mm512_cmple_epu16_mask,
-    _mm512_cmple_epu32_mask, _mm512_cmple_epu64_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi32_epi16,
-    _mm512_cvtepi64_epi16, _mm512_load_si512, _mm512_min_epu32, _mm512_popcnt_epi16, _mm512_popcnt_epi32,
-    _mm512_popcnt_epi64, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_storeu_si512,
-    _mm512_xor_si512,
+    __m128i, __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_epi64,
+    _mm512_and_si512, _mm512_andnot_si512, _mm512_cmple_epu16_mask, _mm512_cmple_epu32_mask,
+    _mm512_cmple_epu64_mask, _mm512_cmplt_epu32_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi32_epi16,
+    _mm512_cvtepi64_epi16, _mm512_load_si512, _mm512_loadu_si512, _mm512_maskz_compress_epi32,
+    _mm512_min_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_popcnt_epi16, _mm512_popcnt_epi32,
+    _mm512_popcnt_epi64, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setr_epi32,
+    _mm512_slli_epi64, _mm512_storeu_si512, _mm512_sub_epi64, _mm512_test_epi64_mask, _mm512_xor_si512,
 };
 
 use super::{Kernel, prefetch};
@@ -119,9 +121,50 @@ fn at(query: &Query, lines: &[Line], rows: &[u32], distances: &mut [u16]) {
     query.distances_at(lines, rows, distances);
 }
 
-#[target_feature(enable = "bmi1,popcnt")]
+#[target_feature(enable = "avx512f,avx512vpopcntdq,bmi1,popcnt")]
 fn rows(words: &[u64], first: u32, rows: &mut [u32]) -> usize {
-    rows_of(words, first, rows)
+    let (eights, rest) = words.as_chunks::<8>();
+    // The first row of each word, for its lowest bit and for the one above.
+    let starts = _mm512_mullo_epi32(
+        _mm512_set1_epi32(64),
+        _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+    );
+    let mut filled = 0;
+    let mut first = first;
+    for eight in eights {
+        let words = load_words(eight);
+        let above = without_lowest(words);
+        let more = without_lowest(above);
+        match rows[filled..].first_chunk_mut::<16>() {
+            // The two lowest bits of a word become two numbers side by side, so that all come in order.
+            Some(place) if _mm512_test_epi64_mask(more, more) == 0 => {
+                let bits = _mm512_or_si512(lowest(words), _mm512_slli_epi64::<32>(lowest(above)));
+                let set = _mm512_cmplt_epu32_mask(bits, _mm512_set1_epi32(64));
+                let numbers = _mm512_add_epi32(_mm512_set1_epi32(first.cast_signed()), starts);
+                let found = _mm512_maskz_compress_epi32(set, _mm512_add_epi32(numbers, bits));
+                // SAFETY: `place` is 64 bytes that may be written; the store needs no alignment.
+                unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), found) }
+                filled += set.count_ones() as usize;
+            }
+            _ => filled += rows_of(eight, first, &mut rows[filled..]),
+        }
+        first = first.wrapping_add(8 * 64);
+    }
+    filled + rows_of(rest, first, &mut rows[filled..])
+}
+
+/// Each word without its lowest bit set.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn without_lowest(words: __m512i) -> __m512i {
+    _mm512_and_si512(words, _mm512_sub_epi64(words, broadcast(1)))
+}
+
+/// The place of the lowest bit set in each word, 64 where there is none.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn lowest(words: __m512i) -> __m512i {
+    _mm512_popcnt_epi64(_mm512_andnot_si512(words, _mm512_sub_epi64(words, broadcast(1))))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,avx512bitalg")]
@@ -236,6 +279,13 @@ fn sums(words: &[u64], block: &[Line]) -> __m512i {
 #[target_feature(enable = "avx512f")]
 fn broadcast(word: u64) -> __m512i {
     _mm512_set1_epi64(word.cast_signed())
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_words(words: &[u64; 8]) -> __m512i {
+    // SAFETY: the words are 64 bytes; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
 }
 
 #[inline]

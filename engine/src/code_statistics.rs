@@ -122,7 +122,7 @@ impl Snapshot {
     ///
     /// # let folder = tempfile::tempdir()?;
     /// # let database = Database::open(folder.path())?;
-    /// let things = database.create_collection("things", Schema::new(CodeBits::B8).external_codes())?;
+    /// let things = database.create_collection("things", Schema::new(CodeBits::new(8)?).external_codes())?;
     /// let mut writer = things.writer()?;
     /// writer.extend((0..=255_u8).map(|code| Record::auto().code(Modality::Image, [code])))?;
     /// writer.commit()?;

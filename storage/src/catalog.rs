@@ -115,6 +115,7 @@ impl Catalog {
     /// Opens the catalog as it is now, for reading.
     pub(crate) fn open_read_only(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
         Logs::read(path)?.check_is_mended()?;
+        Catalog::check_manifest(path)?;
         let cache = block_cache(cache_bytes);
         let mut options = database_options();
         // Every table is opened at once, as the writer may remove any of them later.
@@ -130,6 +131,7 @@ impl Catalog {
         if !path.join("CURRENT").exists() {
             return Ok(None);
         }
+        Catalog::check_manifest(path)?;
         // A newer version may have families that this one does not know; `meta` is among any.
         let families = [rocksdb::DEFAULT_COLUMN_FAMILY_NAME, Family::Meta.name()];
         let db = DB::open_cf_for_read_only(&database_options(), path, families, false)
@@ -148,6 +150,7 @@ impl Catalog {
     pub(crate) fn open_for_check(path: &Path) -> Result<(Self, Option<Error>), Error> {
         let logs = Logs::read(path)?;
         logs.check_is_mended()?;
+        Catalog::check_manifest(path)?;
         let mut options = database_options();
         options.set_max_open_files(-1);
         let descriptors = Family::ALL.into_iter().map(|family| {
@@ -209,6 +212,14 @@ impl Catalog {
         let manifest = path.join(&name);
         let length = fs::metadata(&manifest).map_err(Error::io(&manifest, "read the length of"))?.len();
         Ok((name, length))
+    }
+
+    /// Finds what RocksDB would not; what else is wrong with the manifest, or its name, it tells itself.
+    fn check_manifest(path: &Path) -> Result<(), Error> {
+        match Catalog::manifest(path) {
+            Ok((name, _)) => log::check_manifest(&path.join(name)),
+            Err(_) => Ok(()),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

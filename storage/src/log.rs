@@ -10,7 +10,8 @@
 //! Some damage RocksDB (11.8) does not take for the end. At the kind of a recycled log's fragment it tries
 //! the same place for ever, and zeros where a fragment should begin send it on to the next block, so that
 //! later commits would follow on a gap where that block begins with a whole record. [`Logs::mend`] makes
-//! these places ones it stops at.
+//! these places ones it stops at. The manifest is written like a log and misread in the same way; as it is
+//! synced before it is named, damage there is none of a power failure, and [`check_manifest`] refuses it.
 //!
 //! The layout of records is RocksDB's: blocks of 32 KiB, in them fragments of a checksum (CRC-32C,
 //! masked), a length, a kind and bytes. A batch begins with a sequence number and a count; the mark is
@@ -120,6 +121,19 @@ impl Logs {
 
     fn damaged(&self) -> impl Iterator<Item = (&Path, Damage)> {
         self.logs.iter().filter_map(|(path, log)| Some((path.as_path(), log.damage?)))
+    }
+}
+
+/// Refuses a manifest, which is written like a log, at whose damage RocksDB would not stop.
+pub(crate) fn check_manifest(path: &Path) -> Result<(), Error> {
+    match Log::read(path) {
+        // Another process has put a new one in its place.
+        Err(error) if error.is_missing_file() => Ok(()),
+        Ok(Log { damage: Some(damage), .. }) if damage.misleads() => {
+            let what = "the manifest cannot be read from here on; restore the database from a backup";
+            Err(Error::corrupt(path, damage.offset, what))
+        }
+        read => read.map(|_| ()),
     }
 }
 

@@ -162,3 +162,26 @@ fn a_synced_commit_speaks_for_those_before_it() {
     damage_the_middle(folder.path());
     assert!(matches!(Store::open(folder.path(), options()), Err(Error::Corrupt { .. })));
 }
+
+/// RocksDB tries the kinds of recycled logs again without end (row 6, byte 4573 of a long run).
+#[test]
+fn a_manifest_that_rocksdb_would_read_for_ever_is_refused() {
+    let (folder, _) = left(Durability::Immediate, 3);
+    let is_manifest = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST");
+    let (path, sound) =
+        catalog_files(folder.path()).into_iter().rfind(|(path, _)| is_manifest(path)).unwrap();
+    for kind in [5, 6, 7, 8, 11, 131] {
+        let mut damaged = sound.clone();
+        damaged[6] = kind;
+        fs::write(&path, damaged).unwrap();
+        let refused =
+            |error: &Error| matches!(error, Error::Corrupt { path: at, offset: 0, .. } if *at == path);
+        assert!(Store::open(folder.path(), options()).is_err_and(|error| refused(&error)), "{kind}");
+        assert!(
+            Store::open_read_only(folder.path(), options()).is_err_and(|error| refused(&error)),
+            "{kind}"
+        );
+    }
+    fs::write(&path, sound).unwrap();
+    Store::open(folder.path(), options()).unwrap();
+}

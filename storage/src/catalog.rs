@@ -103,6 +103,7 @@ impl Catalog {
 
     /// Opens the catalog for writing, creating it when absent.
     pub(crate) fn open(path: &Path, cache_bytes: usize, lock: File) -> Result<Self, Error> {
+        Catalog::check_manifest(path)?;
         let cache = block_cache(cache_bytes);
         let mut options = database_options();
         options.create_if_missing(true);

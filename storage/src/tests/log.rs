@@ -170,17 +170,16 @@ fn a_manifest_that_rocksdb_would_read_for_ever_is_refused() {
     let is_manifest = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with("MANIFEST");
     let (path, sound) =
         catalog_files(folder.path()).into_iter().rfind(|(path, _)| is_manifest(path)).unwrap();
-    for kind in [5, 6, 7, 8, 11, 131] {
+    let second = 7 + u64::from(u16::from_le_bytes([sound[4], sound[5]]));
+    for (at, kind) in [0, second].into_iter().flat_map(|at| [5, 6, 7, 8, 11, 131].map(|kind| (at, kind))) {
         let mut damaged = sound.clone();
-        damaged[6] = kind;
+        damaged[at as usize + 6] = kind;
         fs::write(&path, damaged).unwrap();
-        let refused =
-            |error: &Error| matches!(error, Error::Corrupt { path: at, offset: 0, .. } if *at == path);
-        assert!(Store::open(folder.path(), options()).is_err_and(|error| refused(&error)), "{kind}");
-        assert!(
-            Store::open_read_only(folder.path(), options()).is_err_and(|error| refused(&error)),
-            "{kind}"
-        );
+        let refused = |error: &Error| matches!(error, Error::Corrupt { path: p, offset, .. } if *p == path && *offset == at);
+        let opened = Store::open(folder.path(), options());
+        assert!(opened.is_err_and(|error| refused(&error)), "{at}, {kind}");
+        let opened = Store::open_read_only(folder.path(), options());
+        assert!(opened.is_err_and(|error| refused(&error)), "{at}, {kind}");
     }
     fs::write(&path, sound).unwrap();
     Store::open(folder.path(), options()).unwrap();

@@ -1,6 +1,6 @@
 //! The RocksDB catalog: families, options, batches and pinned reads.
 
-use std::fs::{self, File};
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::format::CATALOG_MAGIC;
 use crate::id::CollectionId;
 use crate::keys;
+use crate::lock::Lock;
 use crate::log::{self, Logs};
 use crate::meta::Counters;
 
@@ -92,17 +93,17 @@ pub(crate) struct Catalog {
     writable: bool,
     /// The last commit that is known to be on the disk.
     synced: AtomicU64,
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl Catalog {
-    fn new(db: DB, path: &Path, lock: Option<File>) -> Self {
+    fn new(db: DB, path: &Path, lock: Option<Lock>) -> Self {
         let writable = lock.is_some();
         Catalog { db, path: path.to_path_buf(), writable, synced: AtomicU64::new(0), _lock: lock }
     }
 
     /// Opens the catalog for writing, creating it when absent.
-    pub(crate) fn open(path: &Path, cache_bytes: usize, lock: File) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, cache_bytes: usize, lock: Lock) -> Result<Self, Error> {
         Catalog::check_manifest(path)?;
         let cache = block_cache(cache_bytes);
         let mut options = database_options();

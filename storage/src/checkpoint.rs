@@ -4,7 +4,6 @@
 //! links. What does change (the catalog's log and manifest) is copied. A copy is made under a temporary
 //! name and renamed at the end: it is there whole or not at all.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::durable::Files;
@@ -12,7 +11,7 @@ use crate::error::Error;
 use crate::format::{CATALOG_FOLDER, LOCK_FILE, MODELS_FOLDER, SEGMENTS_FOLDER, TEMPORARY_ENDING};
 use crate::gate::lock;
 use crate::layout::Layout;
-use crate::lock::{hold, lock as lock_file};
+use crate::lock::Lock;
 use crate::options::StoreOptions;
 use crate::state::State;
 use crate::store::Store;
@@ -82,7 +81,7 @@ impl Store {
         let reader = Store::open_read_only(&layout.root, options)?;
         // A checkpoint has no lock file and needs none; a database that was in use has one.
         let _held = match layout.lock.exists() {
-            true => Some(hold(&layout.lock, &layout.root)?),
+            true => Some(Lock::hold(&layout.lock, &layout.root)?),
             false => None,
         };
         reader.refresh()?;
@@ -119,7 +118,7 @@ struct Copy<'f> {
     target: PathBuf,
     temporary: PathBuf,
     finished: bool,
-    _held: File,
+    _held: Lock,
 }
 
 impl<'f> Copy<'f> {
@@ -144,7 +143,7 @@ impl<'f> Copy<'f> {
             return Err(Error::TargetTaken { path: temporary });
         }
         files.create_folder(&temporary).inspect_err(|_| drop(files.remove_folder(&temporary)))?;
-        let held = lock_file(&temporary.join(MARKER), &temporary).inspect_err(|_| {
+        let held = Lock::take(&temporary.join(MARKER), &temporary).inspect_err(|_| {
             // That of another copy is not empty.
             let _ = files.remove_folder(&temporary);
         })?;

@@ -49,7 +49,8 @@
 //! After `fork` without `exec` the child must not use or drop any handle (store, view, transaction): the
 //! lock belongs to the open file that both share, so the child would write as if it were alone, and
 //! RocksDB's threads, which flush and compact, are not there in the child. Let it leave by `_exit`, and
-//! know that the lock is held until both are gone. Starting a program (`fork` and `exec`, as
+//! know that the lock is held until the parent lets go of it, or, should the parent be killed, until the
+//! child is gone, too. Starting a program (`fork` and `exec`, as
 //! [`std::process::Command`] does) is fine: the file of the lock closes on `exec`. A process that wants
 //! several workers opens the database after forking, or reads in them.
 //!

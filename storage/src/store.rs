@@ -17,7 +17,7 @@ use crate::id::{CollectionId, ModelId};
 use crate::install_note;
 use crate::keys;
 use crate::layout::Layout;
-use crate::lock::lock as lock_file;
+use crate::lock::Lock;
 use crate::meta::{Counters, Definition};
 use crate::options::{Durability, StoreOptions};
 use crate::schema::{CollectionConfig, CollectionInfo, FieldSpec, check_field_name, check_name};
@@ -65,7 +65,7 @@ impl Store {
         let layout = layout(path.as_ref(), &options);
         layout.check_is_ours()?;
         layout.create_folders()?;
-        let held = lock_file(&layout.lock, &layout.root)?;
+        let held = Lock::take(&layout.lock, &layout.root)?;
         layout.check_catalog_is_whole()?;
         versions::check(&layout)?;
         let catalog = Arc::new(Catalog::open(&layout.catalog, options.cache_bytes, held)?);

@@ -32,13 +32,13 @@ impl<F: FileSystem + Clone + 'static> FileSystemClone for F {
 /// Runs the workload on a disk one call of which fails, reopening after each error. Returns the errors
 /// that were told.
 fn run(workload: Workload, folder: &Path, disk: &FaultyFileSystem) -> u64 {
-    let (mut told, mut known) = (0, (0, Contents::new()));
+    let (mut told, mut known) = (Vec::new(), (0, Contents::new()));
     for _ in 0..3 {
         let store = match open(workload, folder, disk) {
             Ok(store) => store,
             Err(error) => {
                 assert!(!error.is_corruption(), "{error}");
-                told += 1;
+                told.push(error);
                 continue;
             }
         };
@@ -48,14 +48,14 @@ fn run(workload: Workload, folder: &Path, disk: &FaultyFileSystem) -> u64 {
         // What was committed can be read, after an error, too.
         workload.follow(&store, &mut known).unwrap();
         match done {
-            Ok(()) => return told,
+            Ok(()) => return told.len() as u64,
             Err(error) => {
                 assert!(!error.is_corruption(), "{error}");
-                told += 1;
+                told.push(error);
             }
         }
     }
-    panic!("writing does not recover");
+    panic!("writing does not recover: {told:#?}");
 }
 
 #[test]

@@ -222,6 +222,16 @@ fn assert_nothing_is_left(store: Store, folder: &Path) -> Store {
     store
 }
 
+/// What came of all rounds; some of them must have met the full disk.
+fn tell(row: Row, failed: u64, reopened: u64) {
+    assert!(failed > 0);
+    let rounds = FREE.len();
+    let figures = format!(
+        "{failed} of {rounds} failed, 0 records lost, 0 files left; writing recovered, {reopened} times after reopening"
+    );
+    row.passed(&format!("{rounds} times 24 MiB"), &figures);
+}
+
 #[test]
 fn compaction_on_a_full_disk_loses_nothing_and_leaves_nothing() {
     let row = Row::begin(5, "a full disk during compaction");
@@ -246,12 +256,7 @@ fn compaction_on_a_full_disk_loses_nothing_and_leaves_nothing() {
         let store = assert_nothing_is_left(store, &folder);
         check_all(&store, id, 4010);
     }
-    assert!(failed > 0);
-    let rounds = FREE.len();
-    let figures = format!(
-        "{failed} of {rounds} failed, 0 records lost, 0 files left; writing recovered, {reopened} times after reopening"
-    );
-    row.passed(&format!("{rounds} times 24 MiB"), &figures);
+    tell(row, failed, reopened);
 }
 
 #[test]
@@ -284,10 +289,5 @@ fn a_checkpoint_on_a_full_disk_leaves_the_database_as_it_was() {
         let store = assert_nothing_is_left(store, &folder);
         check_all(&store, id, 4010);
     }
-    assert!(failed > 0);
-    let rounds = FREE.len();
-    let figures = format!(
-        "{failed} of {rounds} failed, 0 records lost, 0 files left; writing recovered, {reopened} times after reopening"
-    );
-    row.passed(&format!("{rounds} times 24 MiB"), &figures);
+    tell(row, failed, reopened);
 }

@@ -219,10 +219,7 @@ impl Source for ClipRetrievalSource {
         start: Position,
         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let skipped = usize::try_from(start.part).unwrap_or(usize::MAX);
-        for (number, part) in self.parts.iter().enumerate().skip(skipped) {
-            let number = number as u64;
-            let offset = if number == start.part { start.offset } else { 0 };
+        for (number, offset, part) in start.rest_of(&self.parts) {
             let name = part.arrays.iter().flatten().map(Array::name).next().unwrap_or_default();
             let table = Table { schema, folder: &self.folder, ids: Ids::Optional };
             let arrays = part.taken(schema);

@@ -23,6 +23,17 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// The parts from here on: the number of each, the offset at which it begins, and the part.
+    pub(crate) fn rest_of<T>(self, parts: &[T]) -> impl Iterator<Item = (u64, u64, &T)> {
+        let skipped = usize::try_from(self.part).unwrap_or(usize::MAX);
+        (0..).zip(parts).skip(skipped).map(move |(number, part)| {
+            let offset = if number == self.part { self.offset } else { 0 };
+            (number, offset, part)
+        })
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}:{}", self.part, self.offset)

@@ -59,10 +59,7 @@ impl WebDatasetSource {
         start: Position,
         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let skipped = usize::try_from(start.part).unwrap_or(usize::MAX);
-        for (number, path) in self.shards.iter().enumerate().skip(skipped) {
-            let number = number as u64;
-            let offset = if number == start.part { start.offset } else { 0 };
+        for (number, offset, path) in start.rest_of(&self.shards) {
             let mut shard = Shard { path, number, schema, each: &mut *each };
             if shard.read(offset)?.is_break() {
                 break;

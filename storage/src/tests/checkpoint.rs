@@ -90,7 +90,7 @@ fn a_copy_never_replaces_anything() {
     // Without its marker it may be anybody's, another checkpoint for one.
     assert!(matches!(store.checkpoint(folder.path().join("again")), Err(Error::TargetTaken { .. })));
     let marker = folder.path().join("again.tmp/COPYING");
-    let held = crate::lock::lock(&marker, folder.path()).unwrap();
+    let held = crate::lock::Lock::take(&marker, folder.path()).unwrap();
     assert!(matches!(store.checkpoint(folder.path().join("again")), Err(Error::Locked { .. })));
     drop(held);
     store.checkpoint(folder.path().join("again")).unwrap();

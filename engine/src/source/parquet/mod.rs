@@ -82,10 +82,7 @@ impl ParquetSource {
         start: Position,
         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let skipped = usize::try_from(start.part).unwrap_or(usize::MAX);
-        for (number, path) in self.files.iter().enumerate().skip(skipped) {
-            let number = number as u64;
-            let offset = if number == start.part { start.offset } else { 0 };
+        for (number, offset, path) in start.rest_of(&self.files) {
             let rows = ParquetRows::open(path)?;
             let selection = self.select(&rows, path, schema)?;
             let folder = path.parent().unwrap_or(Path::new(""));

@@ -133,6 +133,42 @@ fn a_record_gets_the_same_code_on_the_way_in_and_by_an_install() {
 }
 
 #[test]
+fn a_model_scores_the_same_before_and_after_it_is_installed() {
+    let (_folder, collection) = new_collection();
+    fill(&collection, 96);
+    for id in [3_u64, 40, 41] {
+        collection.delete(id).unwrap();
+    }
+    let [first, second] = [1, 2].map(|seed| trained(&collection, seed));
+    let ks = [1, 5];
+    let labels = Labels::from_sets((0..93_u32).map(|row| [row % 4])).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let image = (0..8).map(|word| Input::Features(features(word % 4, &mut random))).collect();
+    let text = (0..8).map(|word| Input::from(format!("{} things", WORDS[word % 4]))).collect();
+    let queries = Queries::new(image, text);
+    let query_labels = Labels::from_sets((0..8_u32).map(|row| [row % 4])).unwrap();
+    // Untrained: measured all the same.
+    let before = collection.snapshot().unwrap();
+    let expected = [&first, &second].map(|model| {
+        let scores = before.evaluate_with(model, &queries, &query_labels, &labels, &ks).unwrap();
+        (before.recall_with(model, None, &ks).unwrap(), scores)
+    });
+    assert_ne!(expected[0], expected[1]);
+    assert!(matches!(before.recall(None, &ks), Err(Error::Untrained { .. })));
+    for (model, expected) in [&first, &second].into_iter().zip(expected) {
+        collection.install(model).unwrap();
+        let snapshot = collection.snapshot().unwrap();
+        let scores = snapshot.evaluate(&queries, &query_labels, &labels, &ks).unwrap();
+        assert_eq!((snapshot.recall(None, &ks).unwrap(), scores), expected);
+    }
+    let longer =
+        Schema::new(CodeBits::B64).ids(IdKind::U64).image_features(4).text_encoder(TextEncoding::Ngram);
+    let longer = collection.database().create_collection("longer", longer).unwrap();
+    let refused = longer.snapshot().unwrap().recall_with(&first, None, &ks);
+    assert!(matches!(refused, Err(Error::ModelMismatch { reason: Mismatch::Bits { .. } })), "{refused:?}");
+}
+
+#[test]
 fn a_model_that_does_not_fit_is_refused() {
     let (_folder, collection) = new_collection();
     fill(&collection, 64);

@@ -304,6 +304,12 @@ impl Encoder {
         }
     }
 
+    /// The same under another model.
+    pub(crate) fn with_model(mut self, model: &Model) -> Self {
+        self.model = Some(model.clone());
+        self
+    }
+
     /// The codes of queries: given codes as they are, other inputs encoded.
     ///
     /// Inputs are named by their position counted from `first`.

@@ -7,6 +7,7 @@ use serde::ser::{SerializeMap, Serializer};
 use twinbit_hashing::{Labels, RetrievalScores};
 use twinbit_kernels::CodesBuf;
 
+use crate::judged::Judged;
 use crate::rows::{LiveRow, live_rows};
 use crate::snapshot::Snapshot;
 use crate::{Error, Filter, Input, Modality, RecordId, Result};
@@ -80,14 +81,14 @@ fn by_cutoff<S: Serializer>(recall: &[(usize, f64)], serializer: S) -> Result<S:
 
 impl Evaluation {
     pub(crate) fn measure(
-        snapshot: &Snapshot,
+        judged: Judged<'_>,
         queries: &Queries,
         query_labels: &Labels,
         database_labels: &Labels,
         ks: &[usize],
     ) -> Result<Self> {
         check_cutoffs(ks)?;
-        snapshot.require_codes()?;
+        let snapshot = judged.snapshot();
         let inputs = [("image queries", &queries.image), ("text queries", &queries.text)];
         for (what, inputs) in inputs {
             check_rows(what, query_labels.rows() as u64, inputs.len() as u64)?;
@@ -96,8 +97,8 @@ impl Evaluation {
         let rows = live_rows(snapshot)?;
         let groups = query_groups(snapshot, queries, &rows)?;
         let measure = |modality: Modality, inputs: &[Input]| {
-            let database = Database::of(snapshot, &rows, modality.other())?;
-            let codes = snapshot.encoder()?.query_codes(modality, inputs, 0)?;
+            let database = Database::of(judged, &rows, modality.other())?;
+            let codes = judged.encoder()?.query_codes(modality, inputs, 0)?;
             let labels = database.labels(database_labels)?;
             let scores = twinbit_hashing::evaluate(
                 codes.as_codes(),
@@ -122,9 +123,9 @@ impl Evaluation {
 }
 
 impl Recall {
-    pub(crate) fn measure(snapshot: &Snapshot, filter: Option<&Filter>, ks: &[usize]) -> Result<Self> {
+    pub(crate) fn measure(judged: Judged<'_>, filter: Option<&Filter>, ks: &[usize]) -> Result<Self> {
         check_cutoffs(ks)?;
-        snapshot.require_codes()?;
+        let snapshot = judged.snapshot();
         let mut rows = live_rows(snapshot)?;
         if let Some(filter) = filter {
             let masks = snapshot.masks(filter)?;
@@ -138,8 +139,8 @@ impl Recall {
             rows.retain(|row| groups.contains(&row.group));
         }
         let measure = |modality: Modality| {
-            let queries = Database::of(snapshot, &rows, modality)?;
-            let database = Database::of(snapshot, &rows, modality.other())?;
+            let queries = Database::of(judged, &rows, modality)?;
+            let database = Database::of(judged, &rows, modality.other())?;
             // A record without a counterpart cannot be answered rightly and is no query.
             let known: Vec<bool> =
                 queries.groups.iter().map(|group| database.rows_of.contains_key(group)).collect();
@@ -175,19 +176,20 @@ struct Database {
 }
 
 impl Database {
-    fn of(snapshot: &Snapshot, rows: &[LiveRow], modality: Modality) -> Result<Self> {
+    fn of(judged: Judged<'_>, rows: &[LiveRow], modality: Modality) -> Result<Self> {
+        let bits = judged.snapshot().schema().bits();
+        let parts = judged.codes(modality)?;
         let mut database = Self {
-            codes: CodesBuf::new(snapshot.schema().bits()),
+            codes: CodesBuf::new(bits),
             positions: Vec::new(),
             groups: Vec::new(),
             rows_of: HashMap::new(),
             records: rows.len(),
         };
-        let mut code = vec![0; snapshot.schema().bits().bytes()];
+        let mut code = vec![0; bits.bytes()];
         for (position, row) in rows.iter().enumerate().filter(|(_, row)| row.has(modality)) {
-            let part = snapshot.parts().get(row.part as usize);
-            let Some(codes) = part.and_then(|part| part.codes(modality)) else { continue };
-            codes.row_into(row.row as usize, &mut code);
+            let Some(Some(codes)) = parts.get(row.part as usize) else { continue };
+            codes.as_codes().row_into(row.row as usize, &mut code);
             // Kernels number rows in 32 bits and refuse to push more.
             let number = u32::try_from(database.codes.rows()).unwrap_or(u32::MAX);
             database.codes.push(&code)?;

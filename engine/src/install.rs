@@ -29,7 +29,10 @@ pub(crate) fn install(
     let bytes = model.to_bytes();
     let mut encode = |part: &Part| {
         database
-            .run(|| part_codes(&schema, model, part, &name))
+            .run(|| {
+                let of = |modality| part_codes(&schema, model, part, modality, &name);
+                Ok::<_, Error>([of(Modality::Image)?, of(Modality::Text)?])
+            })
             .map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)
     };
     let id = twinbit_storage::ModelId(*model.id().as_bytes());
@@ -89,21 +92,24 @@ pub(crate) fn check_fit(schema: &Schema, model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// The codes of every row of a part, zero where a row lacks the modality.
-fn part_codes(schema: &Schema, model: &Model, part: &Part, collection: &str) -> Result<[CodesBuf; 2]> {
-    let of = |modality| {
-        let starts: Vec<u32> = (0..part.rows()).step_by(ROWS_A_BLOCK as usize).collect();
-        let blocks: Vec<CodesBuf> = starts
-            .into_par_iter()
-            .map(|start| block_codes(schema.bits(), model, part, modality, start, collection))
-            .collect::<Result<_>>()?;
-        let mut codes = CodesBuf::new(schema.bits());
-        for block in blocks {
-            codes.append(block.as_codes())?;
-        }
-        Ok::<_, Error>(codes)
-    };
-    Ok([of(Modality::Image)?, of(Modality::Text)?])
+/// The codes of every row of a part under a model, zero where a row lacks the modality.
+pub(crate) fn part_codes(
+    schema: &Schema,
+    model: &Model,
+    part: &Part,
+    modality: Modality,
+    collection: &str,
+) -> Result<CodesBuf> {
+    let starts: Vec<u32> = (0..part.rows()).step_by(ROWS_A_BLOCK as usize).collect();
+    let blocks: Vec<CodesBuf> = starts
+        .into_par_iter()
+        .map(|start| block_codes(schema.bits(), model, part, modality, start, collection))
+        .collect::<Result<_>>()?;
+    let mut codes = CodesBuf::new(schema.bits());
+    for block in blocks {
+        codes.append(block.as_codes())?;
+    }
+    Ok(codes)
 }
 
 fn block_codes(

@@ -82,6 +82,7 @@ mod filter;
 mod indexer;
 mod ingest;
 mod install;
+mod judged;
 mod options;
 mod pairs;
 mod plan;
@@ -127,9 +128,10 @@ pub use source::{
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
-    DecodeLimits, EpochReport, Features, HashModel as Model, KeySource, Labels, LookupPoint, ModelId,
-    ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RankingLoss,
-    RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
+    DecodeLimits, EpochRecord, EpochReport, Features, HashModel as Model, KeySource, Labels, LookupPoint,
+    Measure, ModelId, ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture,
+    Progress as TrainingProgress, RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores,
+    TextFeaturizer, TrainConfig, TrainingRecord, mean_average_precision,
 };
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Method, Modality};
 pub use twinbit_storage::{

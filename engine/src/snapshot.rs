@@ -10,8 +10,9 @@ use crate::collection::Collection;
 use crate::encode::Encoder;
 use crate::entry::{Entry, Fields, Hit, named};
 use crate::evaluate::{Evaluation, Queries, Recall};
+use crate::judged::Judged;
 use crate::query::Query;
-use crate::{Error, Filter, Input, Labels, Modality, ModelId, RecordId, Result, Schema};
+use crate::{Error, Filter, Input, Labels, Modality, Model, ModelId, RecordId, Result, Schema};
 
 /// A collection as it was at one moment: later writes, installs and even dropping the collection
 /// do not change it. Cheap to take and to clone; files live while a snapshot needs them.
@@ -177,7 +178,25 @@ impl Snapshot {
         database_labels: &Labels,
         ks: &[usize],
     ) -> Result<Evaluation> {
-        Evaluation::measure(self, queries, query_labels, database_labels, ks)
+        Evaluation::measure(Judged::stored(self)?, queries, query_labels, database_labels, ks)
+    }
+
+    /// [`evaluate`](Self::evaluate) under a model that need not be installed: queries and what is kept
+    /// of the records are encoded by it, and nothing that is stored changes. So two models are
+    /// compared on the same records.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate); [`Error::ModelMismatch`] when the model does not fit the
+    /// collection, [`Error::InputsNotKept`] when there is nothing to encode.
+    pub fn evaluate_with(
+        &self,
+        model: &Model,
+        queries: &Queries,
+        query_labels: &Labels,
+        database_labels: &Labels,
+        ks: &[usize],
+    ) -> Result<Evaluation> {
+        Evaluation::measure(Judged::under(self, model)?, queries, query_labels, database_labels, ks)
     }
 
     /// Measures how often a stored code finds its own counterpart among the first `k`: captions
@@ -188,7 +207,16 @@ impl Snapshot {
     /// [`Error::Untrained`] without codes, [`Error::ZeroLimit`] for a `k` of 0,
     /// [`Error::NothingToMeasure`] when no record is left that has a counterpart.
     pub fn recall(&self, filter: Option<&Filter>, ks: &[usize]) -> Result<Recall> {
-        Recall::measure(self, filter, ks)
+        Recall::measure(Judged::stored(self)?, filter, ks)
+    }
+
+    /// [`recall`](Self::recall) under a model that need not be installed: what is kept of the records
+    /// is encoded by it, and nothing that is stored changes.
+    ///
+    /// # Errors
+    /// As [`recall`](Self::recall) and [`evaluate_with`](Self::evaluate_with).
+    pub fn recall_with(&self, model: &Model, filter: Option<&Filter>, ks: &[usize]) -> Result<Recall> {
+        Recall::measure(Judged::under(self, model)?, filter, ks)
     }
 
     /// Ids of the pairs that [`Trainer::fit`](crate::Trainer::fit) trains on, in its order: the

@@ -5,6 +5,7 @@
 //! | metadata `twinbit` | JSON: `version`, `spec` |
 //! | `image.layers.I.weight`, `.bias`, `text.layers.I...` | float16, weights (outputs, inputs) |
 //! | `text_featurizer` | optional, bytes: the fitted text featurizer |
+//! | `training` | optional, bytes: JSON, the data, settings and course of its training |
 //!
 //! Nothing else may be in it. Files are read with suspicion: the header's length is bounded, shapes
 //! follow from the bounded specification, and every number must be finite.
@@ -19,6 +20,7 @@ use twinbit_kernels::Modality;
 use crate::Error;
 use crate::id::ModelId;
 use crate::net::{Layer, parameter_name};
+use crate::record::TrainingRecord;
 use crate::spec::ModelSpec;
 use crate::text::TextFeaturizer;
 
@@ -28,14 +30,18 @@ const VERSION: u32 = 0;
 const METADATA: &str = "twinbit";
 /// Name of the text featurizer's bytes.
 const TEXT_FEATURIZER: &str = "text_featurizer";
+/// Name of the training record's bytes.
+const TRAINING: &str = "training";
 /// Longest header accepted; a model's own is some kilobytes.
 const MAX_HEADER: u64 = 1 << 20;
 
 /// A model taken apart.
+#[derive(Clone)]
 pub(crate) struct Contents {
     pub(crate) spec: ModelSpec,
     pub(crate) networks: [Vec<Layer<f16>>; 2],
     pub(crate) text_featurizer: Option<TextFeaturizer>,
+    pub(crate) training: Option<TrainingRecord>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +79,10 @@ pub(crate) fn write(contents: &Contents) -> Vec<u8> {
         let bytes = featurizer.to_bytes();
         tensor(TEXT_FEATURIZER.into(), "U8", &[bytes.len()], &bytes);
     }
+    if let Some(record) = &contents.training {
+        let bytes = json!(record).to_string();
+        tensor(TRAINING.into(), "U8", &[bytes.len()], bytes.as_bytes());
+    }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
@@ -109,22 +119,24 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, Error> {
             expected += 2;
         }
     }
-    let text_featurizer = match tensors.tensor(TEXT_FEATURIZER) {
+    let mut bytes = |name: &str| match tensors.tensor(name) {
         Ok(view) if view.dtype() == Dtype::U8 => {
             expected += 1;
-            Some(read_featurizer(view.data(), &spec)?)
+            Ok(Some(view.data()))
         }
-        Ok(_) => return Err(malformed("its text featurizer is not made of bytes")),
-        Err(_) => None,
+        Ok(_) => Err(malformed(format!("its {name} is not made of bytes"))),
+        Err(_) => Ok(None),
     };
+    let text_featurizer = bytes(TEXT_FEATURIZER)?.map(|bytes| read_featurizer(bytes, &spec)).transpose()?;
+    let training = bytes(TRAINING)?.map(read_training).transpose()?;
     if tensors.len() != expected {
         return Err(malformed("it holds tensors that its specification does not know"));
     }
-    Ok(Contents { spec, networks, text_featurizer })
+    Ok(Contents { spec, networks, text_featurizer, training })
 }
 
-/// The id of a model: SHA-256 over the specification, every tensor's name and bytes, and the text
-/// featurizer, so that it does not depend on how a file arranges them.
+/// The id of a model: SHA-256 over the specification, every tensor's name and bytes, the text
+/// featurizer and the record of its training, so that it does not depend on how a file arranges them.
 pub(crate) fn content_id(contents: &Contents) -> ModelId {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -140,6 +152,9 @@ pub(crate) fn content_id(contents: &Contents) -> ModelId {
     }
     if let Some(featurizer) = &contents.text_featurizer {
         part(&featurizer.to_bytes());
+    }
+    if let Some(record) = &contents.training {
+        part(json!(record).to_string().as_bytes());
     }
     let mut id = [0; 16];
     id.iter_mut().zip(hash.finalize().iter()).for_each(|(id, digest)| *id = *digest);
@@ -165,6 +180,11 @@ fn read_featurizer(bytes: &[u8], spec: &ModelSpec) -> Result<TextFeaturizer, Err
         return Err(malformed("its text featurizer is not the one its specification names"));
     }
     Ok(featurizer)
+}
+
+fn read_training(bytes: &[u8]) -> Result<TrainingRecord, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| malformed(format!("the record of its training is not readable: {error}")))
 }
 
 fn half_values(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f16>, Error> {
@@ -230,7 +250,7 @@ mod tests {
             };
             spec.shapes(modality).into_iter().map(layer).collect()
         });
-        Contents { spec, networks, text_featurizer: None }
+        Contents { spec, networks, text_featurizer: None, training: None }
     }
 
     /// The file with its header changed.

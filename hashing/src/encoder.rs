@@ -18,6 +18,7 @@ use crate::sparse::SparseRows;
 const ROWS_PER_TASK: usize = 56;
 
 /// One network with packed weights.
+#[derive(Clone)]
 pub(crate) struct Encoder {
     layers: Vec<Pointwise>,
     inputs: usize,

@@ -45,6 +45,7 @@ mod net;
 mod optimizer;
 mod random;
 mod real;
+mod record;
 mod report;
 mod run;
 mod sampler;
@@ -70,6 +71,7 @@ pub use metrics::{LookupPoint, RankingPoint, RetrievalScores, evaluate, mean_ave
 pub use model::HashModel;
 pub use net::{Layer, Network};
 pub use real::Real;
+pub use record::{EpochRecord, Measure, TrainingRecord};
 pub use report::{EpochReport, Observer, Outcome, Scores};
 pub use source::{Features, PairSource};
 pub use spec::ModelSpec;

@@ -12,6 +12,7 @@ use crate::encoder::Encoder;
 use crate::id::ModelId;
 use crate::in_place::read;
 use crate::net::{Layer, Network, parameter_name};
+use crate::record::TrainingRecord;
 use crate::source::rows as rows_of;
 use crate::spec::ModelSpec;
 use crate::text::TextFeaturizer;
@@ -25,6 +26,7 @@ pub struct HashModel {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     contents: Contents,
     id: ModelId,
@@ -39,7 +41,7 @@ impl HashModel {
         text_featurizer: Option<TextFeaturizer>,
     ) -> Result<Self, Error> {
         let networks = [round(image, Modality::Image)?, round(text, Modality::Text)?];
-        Self::assemble(Contents { spec, networks, text_featurizer })
+        Self::assemble(Contents { spec, networks, text_featurizer, training: None })
     }
 
     /// Reads a model file.
@@ -72,6 +74,11 @@ impl HashModel {
         self.inner.contents.text_featurizer.as_ref()
     }
 
+    /// The training that it is from; `None` for a model that was not trained to its end.
+    pub fn training(&self) -> Option<&TrainingRecord> {
+        self.inner.contents.training.as_ref()
+    }
+
     /// The codes of feature rows: sgn(h), with sgn(0) = +1 (eq. 1).
     ///
     /// `rows` is row-major, as wide as the specification says. A row's code depends on that row
@@ -96,6 +103,14 @@ impl HashModel {
         let outputs = encoder.outputs(rows);
         rows_of(modality, &outputs, self.spec().bits.bits())?;
         Ok(outputs)
+    }
+
+    /// The same model with the record of its training, which changes its id.
+    pub(crate) fn trained(self, record: TrainingRecord) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.inner);
+        inner.contents.training = Some(record);
+        inner.id = blob::content_id(&inner.contents);
+        Self { inner: Arc::new(inner) }
     }
 
     fn assemble(contents: Contents) -> Result<Self, Error> {

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Progress;
 use crate::model::HashModel;
 
 /// Validation scores of an epoch: MAP where there are labels, else recall@10.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Images as queries, texts as database.
     pub image_to_text: f64,

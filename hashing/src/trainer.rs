@@ -13,6 +13,7 @@ use crate::labels::Labels;
 use crate::neighbors::Neighbors;
 use crate::net::Network;
 use crate::random::{Purpose, stream};
+use crate::record::{EpochRecord, TrainingRecord};
 use crate::report::{EpochReport, Observer, Outcome};
 use crate::run::Run;
 use crate::sampler::{Sampler, hold_out};
@@ -170,12 +171,20 @@ impl Trainer {
             }
         }
         let (best, epochs) = run.finish(spec, self.text_featurizer.as_ref())?;
-        Ok(Outcome {
-            model: best.model,
-            best_epoch: best.epoch,
-            epochs,
+        let record = TrainingRecord {
+            config: config.clone(),
             training_pairs: training.len(),
             held_out_pairs: source.pairs() - training.len(),
+            measure: validation.measure(),
+            best_epoch: best.epoch,
+            epochs: epochs.iter().map(EpochRecord::from).collect(),
+        };
+        Ok(Outcome {
+            best_epoch: best.epoch,
+            epochs,
+            training_pairs: record.training_pairs,
+            held_out_pairs: record.held_out_pairs,
+            model: best.model.trained(record),
         })
     }
 
@@ -253,6 +262,8 @@ mod tests {
     use std::ops::ControlFlow;
 
     use super::*;
+    use crate::model::HashModel;
+    use crate::record::Measure;
     use crate::toy::{KINDS, toy};
     use twinbit_kernels::CodeBits;
 
@@ -320,6 +331,13 @@ mod tests {
         let trainer = Trainer::new(config()).held_out(60);
         let outcome = trainer.fit(&toy(260).features(), &mut ()).unwrap();
         assert_eq!((outcome.training_pairs, outcome.held_out_pairs), (200, 60));
+        let record = outcome.model.training().unwrap();
+        assert_eq!((record.training_pairs, record.measure), (200, Some(Measure::RecallAt10)));
+        assert_eq!((record.best_epoch, &record.config), (outcome.best_epoch, &config()));
+        let told: Vec<EpochRecord> = outcome.epochs.iter().map(EpochRecord::from).collect();
+        assert_eq!(record.epochs, told);
+        let again = HashModel::from_bytes(&outcome.model.to_bytes()).unwrap();
+        assert_eq!((again.id(), again.training()), (outcome.model.id(), Some(record)));
         let scores = outcome.epochs[outcome.best_epoch as usize - 1].validation.unwrap();
         // Ten among sixty by chance is a sixth.
         assert!(scores.mean() > 0.5, "{scores:?}");

@@ -6,6 +6,7 @@ use crate::Error;
 use crate::epoch::read;
 use crate::labels::Labels;
 use crate::metrics::{mean_average_precision, recall_at};
+use crate::record::Measure;
 use crate::report::Scores;
 use crate::source::PairSource;
 use crate::step::TrainingState;
@@ -20,6 +21,17 @@ pub(crate) enum Validation<'a> {
     Labels(&'a Labels),
     HeldOut(Vec<u32>),
     None,
+}
+
+impl Validation<'_> {
+    /// What its scores are.
+    pub(crate) fn measure(&self) -> Option<Measure> {
+        match self {
+            Self::Labels(_) => Some(Measure::MeanAveragePrecision),
+            Self::HeldOut(_) => Some(Measure::RecallAt10),
+            Self::None => None,
+        }
+    }
 }
 
 /// Scores of the weights as they are; none without a validation set.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use twinbit::{CodeStatistics, DirectionScores, EpochReport, Evaluation};
+use twinbit::{CodeStatistics, DirectionScores, EpochRecord, Evaluation, Measure, TrainingRecord};
 
 use crate::failure::{Failure, Result};
 use crate::figure::{Line, Panel, svg};
@@ -21,11 +21,21 @@ pub fn check_name(path: Option<&Path>) -> Result {
     }
 }
 
-/// Draws loss and, where there are any, validation scores by epoch. `score` names what they are.
-pub fn write_training(path: &Path, epochs: &[EpochReport], score: &str) -> Result {
-    let line = |name: &str, value: &dyn Fn(&EpochReport) -> Option<f64>| {
-        let point = |epoch: &EpochReport| value(epoch).map(|value| (f64::from(epoch.epoch), value));
-        Line { name: name.to_owned(), points: epochs.iter().filter_map(point).collect() }
+/// What validation scores are called.
+pub fn measure_name(measure: Option<Measure>) -> &'static str {
+    match measure {
+        Some(Measure::MeanAveragePrecision) => "MAP",
+        Some(Measure::RecallAt10) => "recall@10",
+        _ => "score",
+    }
+}
+
+/// Draws loss and, where there are any, validation scores by epoch.
+pub fn write_training(path: &Path, training: &TrainingRecord) -> Result {
+    let epochs = &training.epochs;
+    let line = |name: &str, value: &dyn Fn(&EpochRecord) -> Option<f64>| {
+        let points = (1..).zip(epochs).filter_map(|(number, epoch)| Some((f64::from(number), value(epoch)?)));
+        Line { name: name.to_owned(), points: points.collect() }
     };
     let mut panels = vec![Panel {
         title: "Training".to_owned(),
@@ -35,7 +45,7 @@ pub fn write_training(path: &Path, epochs: &[EpochReport], score: &str) -> Resul
     }];
     if epochs.iter().any(|epoch| epoch.validation.is_some()) {
         panels.push(Panel {
-            title: format!("Validation, {score}"),
+            title: format!("Validation, {}", measure_name(training.measure)),
             x: "epoch",
             y: "score",
             lines: vec![

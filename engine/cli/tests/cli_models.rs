@@ -26,6 +26,44 @@ fn a_model_goes_out_and_an_earlier_one_comes_back() {
 }
 
 #[test]
+fn a_model_tells_how_it_was_trained() {
+    let place = trained();
+    let training = &place.json("model show a.db --plot training.svg")[0]["training"];
+    assert_eq!((&training["training_pairs"], &training["config"]["seed"]), (&96.into(), &3.into()));
+    assert_eq!(training["config"]["learning_rate"], 0.005);
+    assert_eq!(training["epochs"].as_array().unwrap().len(), 12);
+    let shown = place.ok("model show a.db");
+    assert!(shown.contains("trained on") && shown.contains("seed 3") && shown.contains("kept"), "{shown}");
+    assert!(place.read("training.svg").contains("loss"));
+}
+
+#[test]
+fn two_models_are_measured_side_by_side() {
+    let place = trained();
+    place.ok("model export a.db first.safetensors");
+    place.ok(&TRAIN.replace("--seed 3", "--seed 4"));
+    for what in [
+        "eval a.db",
+        "eval a.db --image query-image.npy --text query-text.npy --label query-label.npy --database-label label.npy",
+    ] {
+        let both = &place.json(&format!("{what} --model first.safetensors"))[0]["models"];
+        assert_eq!(
+            (&both[0]["model"], &both[1]["model"]),
+            (&"installed".into(), &"first.safetensors".into())
+        );
+        let scores = |of: &serde_json::Value| (of["image_to_text"].clone(), of["text_to_image"].clone());
+        assert_eq!(scores(&both[0]), scores(&place.json(what)[0]));
+        place.ok("model export a.db second.safetensors");
+        place.ok("model import a.db first.safetensors");
+        assert_eq!(scores(&both[1]), scores(&place.json(what)[0]));
+        place.ok("model import a.db second.safetensors");
+    }
+    let table = place.ok("eval a.db --model first.safetensors");
+    assert!(table.contains("first.safetensors: image to text") && table.contains("recall@10"), "{table}");
+    assert!(place.fails("eval a.db --model none.safetensors").contains("none.safetensors"));
+}
+
+#[test]
 fn a_model_that_does_not_fit_is_refused() {
     let place = trained();
     place.ok("model export a.db first.safetensors");

@@ -16,6 +16,7 @@ const PANEL: usize = 2;
 const PIXELS_PER_PASS: usize = 196;
 
 /// Weights of a 1x1 convolution, packed for this machine's vectors.
+#[derive(Clone)]
 pub(crate) struct Pointwise {
     inputs: usize,
     outputs: usize,

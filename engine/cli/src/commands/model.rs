@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use twinbit::{Modality, Model, ModelSpec};
+use twinbit::{Modality, Model, ModelSpec, TrainingRecord};
 
 use crate::commands::train::{install, save};
+use crate::curves;
 use crate::failure::{Failure, Result};
 use crate::output::{Table, bytes, count};
 use crate::session::Session;
@@ -14,10 +15,10 @@ use crate::session::Session;
 /// What can be done with models.
 #[derive(Subcommand)]
 pub enum Action {
-    /// Print what a model is made for: that of a collection, or one in a file
-    #[command(
-        after_help = "Examples:\n  twinbit model show photos.db\n  twinbit model show model.safetensors"
-    )]
+    /// Print what a model is made for and how it was trained: that of a collection, or one in a file
+    #[command(after_help = "Examples:
+  twinbit model show photos.db
+  twinbit model show model.safetensors --plot training.svg")]
     Show(ShowArguments),
     /// Write a collection's model to a file: to go back to it later, or for another database
     #[command(after_help = "Example:\n  twinbit model export photos.db spring.safetensors")]
@@ -36,6 +37,9 @@ pub struct ShowArguments {
     /// Folder of the database, or a file with a model
     #[arg(value_name = "DB|FILE")]
     place: PathBuf,
+    /// Draws loss and validation scores by epoch
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
 }
 
 /// Arguments of `model export` and `model import`.
@@ -52,8 +56,20 @@ pub struct FileArguments {
 /// Runs the command.
 pub fn run(action: &Action, session: &Session) -> Result {
     match action {
-        Action::Show(arguments) if arguments.place.is_file() => show(&read(&arguments.place)?, session),
-        Action::Show(arguments) => show(&installed(&arguments.place, session)?, session),
+        Action::Show(arguments) => {
+            curves::check_name(arguments.plot.as_deref())?;
+            let model = match arguments.place.is_file() {
+                true => read(&arguments.place)?,
+                false => installed(&arguments.place, session)?,
+            };
+            if let Some(path) = &arguments.plot {
+                let Some(training) = model.training() else {
+                    return Err(Failure::new("--plot: the model does not say how it was trained"));
+                };
+                curves::write_training(path, training)?;
+            }
+            show(&model, session)
+        }
         Action::Export(arguments) => save(&arguments.file, &installed(&arguments.db, session)?, session),
         Action::Import(arguments) => {
             let model = read(&arguments.file)?;
@@ -75,7 +91,7 @@ fn installed(db: &Path, session: &Session) -> Result<Model> {
 }
 
 /// The model in a file.
-fn read(path: &Path) -> Result<Model> {
+pub fn read(path: &Path) -> Result<Model> {
     let bytes = std::fs::read(path).map_err(|error| Failure::file(path, "read the model", &error))?;
     Model::from_bytes(&bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
@@ -88,6 +104,7 @@ struct Shown<'a> {
     weights: u64,
     #[serde(flatten)]
     spec: &'a ModelSpec,
+    training: Option<&'a TrainingRecord>,
 }
 
 fn show(model: &Model, session: &Session) -> Result {
@@ -95,7 +112,8 @@ fn show(model: &Model, session: &Session) -> Result {
     let weights: u64 = Modality::ALL.into_iter().map(|modality| weights(spec, modality)).sum();
     let size = model.to_bytes().len() as u64;
     if session.output.is_json() {
-        return session.output.object(&Shown { model: model.id().to_string(), bytes: size, weights, spec });
+        let (model, training) = (model.id().to_string(), model.training());
+        return session.output.object(&Shown { model, bytes: size, weights, spec, training });
     }
     let mut table = Table::new(["model", model.id().to_string().as_str()]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
@@ -112,7 +130,47 @@ fn show(model: &Model, session: &Session) -> Result {
     }
     row("weights", count(weights));
     row("file", bytes(size));
+    let Some(training) = model.training() else {
+        return session.output.table(&table);
+    };
+    let pairs = [("", training.training_pairs), (", held out ", training.held_out_pairs)];
+    row(
+        "trained on",
+        pairs.map(|(what, pairs)| format!("{what}{}", count(pairs as u64))).concat() + " pairs",
+    );
+    for (number, settings) in settings(training)?.chunks(4).enumerate() {
+        row(if number == 0 { "settings" } else { "" }, settings.join(", "));
+    }
+    session.output.table(&table)?;
+    let mut table = Table::new([">epoch", ">loss", ">learning rate", ">image to text", ">text to image", ""]);
+    for (number, epoch) in (1..).zip(&training.epochs) {
+        let score = |side: Option<f64>| side.map_or_else(String::new, |score| format!("{score:.4}"));
+        let best = if number == training.best_epoch { "kept" } else { "" };
+        table.row([
+            number.to_string(),
+            format!("{:.4}", epoch.loss),
+            format!("{:e}", epoch.learning_rate),
+            score(epoch.validation.map(|scores| scores.image_to_text)),
+            score(epoch.validation.map(|scores| scores.text_to_image)),
+            best.to_owned(),
+        ]);
+    }
+    session.output.say(format!("\nValidation: {}", curves::measure_name(training.measure)))?;
     session.output.table(&table)
+}
+
+/// The hyper-parameters, each with its name, but for those that the lines above tell.
+fn settings(training: &TrainingRecord) -> Result<Vec<String>> {
+    let settings = serde_json::to_value(&training.config).map_err(|error| Failure::new(error.to_string()))?;
+    let told = ["bits", "hidden", "image_layers", "text_layers"];
+    let named = settings.as_object().into_iter().flatten().filter(|(name, _)| !told.contains(&name.as_str()));
+    Ok(named
+        .map(|(name, value)| match value {
+            serde_json::Value::Null => format!("no {name}"),
+            serde_json::Value::String(value) => format!("{name} {value}"),
+            value => format!("{name} {value}"),
+        })
+        .collect())
 }
 
 /// Numbers in the network of a side.

@@ -151,10 +151,10 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         true => Ok(()),
         false => install(&collection, &outcome.model, session),
     };
-    let plotted = arguments.plot.as_deref().map_or(Ok(()), |path| {
-        let score = if arguments.split.label.is_some() { "MAP" } else { "recall@10" };
-        curves::write_training(path, &outcome.epochs, score)
-    });
+    let plotted = match (&arguments.plot, outcome.model.training()) {
+        (Some(path), Some(training)) => curves::write_training(path, training),
+        _ => Ok(()),
+    };
     installed.and(saved).and(plotted)?;
     report(&outcome, test, !arguments.no_install, session)
 }

@@ -6,6 +6,21 @@ use crate::{Codes, Modality};
 /// one modality belongs to row i of the other.
 ///
 /// [`CodesBuf::from_packed`](crate::CodesBuf::from_packed) makes the matrices from packed bytes.
+///
+/// ```
+/// use twinbit::{CodeBits, CodeRows, CodesBuf, Database, Modality, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// let things = database.create_collection("things", Schema::new(CodeBits::new(16)?).external_codes())?;
+/// let codes = CodesBuf::from_packed(CodeBits::new(16)?, &[0, 0, 0xff, 0xff, 0x0f, 0x0f])?;
+/// let mut writer = things.writer()?;
+/// writer.extend_codes(CodeRows::new().images(codes.as_codes()))?;
+/// writer.commit()?;
+/// let hits = things.snapshot()?.query(Modality::Text, twinbit::Input::Code(vec![0xff, 0xfe])).limit(1).run()?;
+/// assert_eq!((hits[0].ordinal(), hits[0].distance()), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CodeRows<'a> {
     columns: [Option<Codes<'a>>; 2],

@@ -18,6 +18,23 @@ use crate::writer::Writer;
 use crate::{Compacted, Error, Field, Indexed, Model, Record, RecordId, Result, Schema, Value};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+/// # let things = database.create_collection("things", schema)?;
+/// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+/// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+/// assert!(things.set("a", [("year", Some(2001_u64.into()))])?);
+/// things.delete("b")?;
+/// assert_eq!(things.get("a")?.unwrap().fields()["year"], 2001_u64.into());
+/// things.add_field("author", Field::str())?;
+/// things.add_index("author")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Collection {
     database: Database,
@@ -235,6 +252,22 @@ impl Collection {
     /// # Blocking
     /// Waits until an open [`Writer`] of this collection is over (forever, when the calling thread is
     /// the one that holds it), and until an install is.
+    ///
+    /// ```
+    /// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let database = Database::open(folder.path())?;
+    /// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+    /// # let things = database.create_collection("things", schema)?;
+    /// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+    /// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+    /// let compacted = things.compact()?;
+    /// println!("{} bytes before, {} after", compacted.bytes_before, compacted.bytes_after);
+    /// let indexed = things.build_indexes()?;
+    /// assert_eq!(indexed.segments, 0, "a few records are scanned faster than an index is read");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn compact(&self) -> Result<Compacted> {
         self.compact_with(|_, _| ControlFlow::Continue(()))
     }
@@ -279,6 +312,21 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::NotFound`] when the collection was dropped.
+    ///
+    /// ```
+    /// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let database = Database::open(folder.path())?;
+    /// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+    /// # let things = database.create_collection("things", schema)?;
+    /// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+    /// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+    /// let stats = things.stats()?;
+    /// assert_eq!((stats.rows, stats.deleted, stats.bits), (2, 0, 8));
+    /// println!("{} bytes of codes, kernel {}", stats.bytes.codes, stats.kernel);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> Result<Stats> {
         Stats::read(self)
     }

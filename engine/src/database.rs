@@ -22,6 +22,20 @@ use crate::{
 ///
 /// One process writes (a second one gets [`Error::Locked`]), any number read with
 /// [`open_read_only`](Self::open_read_only).
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("photos.db");
+/// let database = Database::builder().threads(2).open(&path)?;
+/// database.create_collection("photos", Schema::new(CodeBits::B64).image_features(512).text_features(512))?;
+/// assert_eq!(database.collections(), ["photos"]);
+/// assert!(Database::open(&path).is_err(), "one writer at a time");
+/// let reader = Database::open_read_only(&path)?;
+/// assert!(reader.collection("photos")?.snapshot()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -199,6 +213,19 @@ impl Database {
     ///
     /// # Errors
     /// When there is something at `target`, or the handle is read-only.
+    ///
+    /// ```
+    /// use twinbit::Database;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (path, backup, again) = ["photos", "backup", "again"].map(|name| folder.path().join(name)).into();
+    /// let database = Database::open(&path)?;
+    /// let copied = database.checkpoint(&backup)?;
+    /// assert!(copied.files > 0);
+    /// assert!(Database::open_read_only(&backup)?.collections().is_empty());
+    /// Database::restore(&backup, &again)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<Copied> {
         Ok(self.store().checkpoint(target)?)
     }
@@ -230,6 +257,20 @@ impl Database {
     ///
     /// # Blocking
     /// Waits until open writers are over.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// let database = twinbit::Database::open(folder.path())?;
+    /// let report = database.verify()?;
+    /// for problem in &report.problems {
+    ///     println!("{}, byte {}: {}", problem.path.display(), problem.offset, problem.what);
+    /// }
+    /// if report.problems.iter().any(|problem| problem.repairable) {
+    ///     database.repair()?;
+    /// }
+    /// # assert!(report.problems.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn repair(&self) -> Result<RepairReport> {
         Ok(self.store().repair()?)
     }

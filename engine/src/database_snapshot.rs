@@ -10,6 +10,22 @@ use crate::snapshot::Snapshot;
 use crate::{Error, Result};
 
 /// The whole database as it was at one commit: snapshots of several collections that fit each other.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+/// # let things = database.create_collection("things", schema)?;
+/// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+/// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+/// let before = database.snapshot();
+/// things.delete("a")?;
+/// assert_eq!(before.collection("things")?.len(), 2);
+/// assert_eq!(database.snapshot().collection("things")?.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DatabaseSnapshot {
     database: Database,

@@ -10,6 +10,15 @@ use crate::{Error, Result};
 const EFFICIENTNET_LITE0_WIDTH: usize = 1280;
 
 /// How pictures become features.
+///
+/// ```
+/// use twinbit::{CodeBits, ImageEncoding, ImageKind, Schema, TextEncoding};
+///
+/// let photos = ImageEncoding::EfficientNetLite0;
+/// let schema = Schema::new(CodeBits::B64).image_encoder(photos).text_encoder(TextEncoding::Ngram);
+/// assert_eq!(schema.image_kind(), ImageKind::Pictures(photos));
+/// assert_eq!((photos.name(), photos.width()), ("efficientnet-lite0", 1280));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -37,6 +46,14 @@ impl ImageEncoding {
 }
 
 /// How text becomes features.
+///
+/// ```
+/// use twinbit::{CodeBits, Schema, TextEncoding, TextKind};
+///
+/// let schema = Schema::new(CodeBits::B64).image_features(512).text_encoder("ngram".parse::<TextEncoding>()?);
+/// assert_eq!(schema.text_kind(), TextKind::Text(TextEncoding::Ngram));
+/// # Ok::<(), twinbit::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

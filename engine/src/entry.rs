@@ -11,6 +11,22 @@ use crate::{Modality, RecordId, Schema, Value};
 pub type Fields = BTreeMap<String, Value>;
 
 /// A record as it is stored.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+/// # let things = database.create_collection("things", schema)?;
+/// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+/// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+/// let entry = things.get("a")?.unwrap();
+/// assert_eq!(entry.code(Modality::Image), Some(&[0b1111_0000][..]));
+/// assert!(!entry.has(Modality::Text) && entry.text().is_none());
+/// assert_eq!(entry.fields()["year"], 1999_u64.into());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     id: RecordId,
@@ -118,6 +134,24 @@ pub(crate) fn named(fields: Vec<(FieldId, Value)>, schema: &Schema) -> (Option<R
 }
 
 /// A record found by a query.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+/// # let things = database.create_collection("things", schema)?;
+/// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+/// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+/// let snapshot = things.snapshot()?;
+/// let hits = snapshot.query_id("a", Modality::Image).against(twinbit::Against::Image).run()?;
+/// let found: Vec<_> = hits.iter().map(|hit| (hit.id().to_string(), hit.distance())).collect();
+/// assert_eq!(found, [("a".to_owned(), 0), ("b".to_owned(), 4)]);
+/// let fields = snapshot.fields_of(&hits)?;
+/// assert_eq!(fields[1]["year"], 2020_u64.into());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     pub(crate) id: RecordId,

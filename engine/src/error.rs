@@ -31,6 +31,26 @@ impl fmt::Display for Place {
 }
 
 /// Why a model does not fit a collection.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Error, Mismatch, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// let things = database.create_collection("things", Schema::new(CodeBits::B32).image_features(2).text_features(2))?;
+/// let mut writer = things.writer()?;
+/// for number in 0..32_u8 {
+///     let side = f32::from(number % 2);
+///     writer.put(Record::auto().image([side, 1.0]).text([1.0, side]))?;
+/// }
+/// writer.commit()?;
+/// let model = things.trainer().hidden(8).batch(16).epochs(1).fit(&things.snapshot()?)?.model;
+///
+/// let wider = database.create_collection("wider", Schema::new(CodeBits::B32).image_features(3).text_features(2))?;
+/// let error = wider.install(&model).unwrap_err();
+/// assert!(matches!(error, Error::ModelMismatch { reason: Mismatch::Width { expected: 3, got: 2, .. } }), "{error}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
@@ -76,6 +96,19 @@ pub enum Mismatch {
 ///
 /// [`is_corruption`](Error::is_corruption) and [`is_retryable`](Error::is_retryable) answer the two
 /// questions most callers ask without a `match`.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Error, Place, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// let schema = Schema::new(CodeBits::B32).image_features(3).text_features(2);
+/// let things = database.create_collection("things", schema)?;
+/// let error = things.put(Record::auto().image([1.0, 2.0])).unwrap_err();
+/// assert!(matches!(error, Error::Width { place: Place::Position(0), expected: 3, got: 2, .. }), "{error}");
+/// assert!(!error.is_corruption() && !error.is_retryable());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

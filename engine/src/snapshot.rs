@@ -16,6 +16,26 @@ use crate::{Error, Filter, Input, Labels, Modality, Model, ModelId, RecordId, Re
 
 /// A collection as it was at one moment: later writes, installs and even dropping the collection
 /// do not change it. Cheap to take and to clone; files live while a snapshot needs them.
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Field, IdKind, Modality, Record, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::Str).external_codes().field("year", Field::u64());
+/// # let things = database.create_collection("things", schema)?;
+/// # things.put(Record::new("a").code(Modality::Image, [0b1111_0000]).set("year", 1999))?;
+/// # things.put(Record::new("b").code(Modality::Image, [0b1111_1111]).set("year", 2020))?;
+/// let snapshot = things.snapshot()?;
+/// things.delete("a")?;
+/// assert_eq!((snapshot.len(), things.snapshot()?.len()), (2, 1));
+/// let recent = twinbit::Filter::parse("year > 2000")?;
+/// assert_eq!(snapshot.count(&recent)?, 1);
+/// for entry in snapshot.page(None, 100)? {
+///     println!("{}", entry.id());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Snapshot {
     collection: Collection,
@@ -171,6 +191,25 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::Rows`] when labels and rows differ in number.
+    ///
+    /// ```
+    /// use twinbit::{CodeBits, Database, Input, Labels, Modality, Queries, Record, Schema};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let database = Database::open(folder.path())?;
+    /// let things = database.create_collection("things", Schema::new(CodeBits::new(8)?).external_codes())?;
+    /// for code in [0x00, 0x01, 0xff, 0xfe] {
+    ///     things.put(Record::auto().code(Modality::Image, [code]).code(Modality::Text, [code]))?;
+    /// }
+    /// let code = |code| vec![Input::Code(vec![code])];
+    /// let queries = Queries::new(code(0x03), code(0xfc));
+    /// let (query_labels, labels) = (Labels::from_sets([[0]])?, Labels::from_sets([[0], [0], [1], [1]])?);
+    /// let evaluation = things.snapshot()?.evaluate(&queries, &query_labels, &labels, &[1])?;
+    /// assert_eq!(evaluation.image_to_text.scores.map, 1.0);
+    /// // The text's neighbors are of the other class: right answers come third and fourth.
+    /// assert_eq!(evaluation.text_to_image.scores.map, (1.0 / 3.0 + 2.0 / 4.0) / 2.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn evaluate(
         &self,
         queries: &Queries,
@@ -206,6 +245,20 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Untrained`] without codes, [`Error::ZeroLimit`] for a `k` of 0,
     /// [`Error::NothingToMeasure`] when no record is left that has a counterpart.
+    ///
+    /// ```
+    /// use twinbit::{CodeBits, Database, Modality, Record, Schema};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let database = Database::open(folder.path())?;
+    /// let things = database.create_collection("things", Schema::new(CodeBits::new(8)?).external_codes())?;
+    /// for (image, text) in [(0x00, 0x01), (0xff, 0x7f), (0x0f, 0xf0)] {
+    ///     things.put(Record::auto().code(Modality::Image, [image]).code(Modality::Text, [text]))?;
+    /// }
+    /// let recall = things.snapshot()?.recall(None, &[1])?;
+    /// assert_eq!(recall.text_to_image, [(1, 2.0 / 3.0)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recall(&self, filter: Option<&Filter>, ks: &[usize]) -> Result<Recall> {
         Recall::measure(Judged::stored(self)?, filter, ks)
     }

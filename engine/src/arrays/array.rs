@@ -18,6 +18,22 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// An array of one or two dimensions in a file, read in blocks of rows.
 ///
 /// Readable from several threads at once: every read says where it starts.
+///
+/// ```
+/// use twinbit::{Array, ElementType};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("features.npy");
+/// # let header = format!("{:<117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }");
+/// # std::fs::write(&path, [b"\x93NUMPY\x01\x00\x76\x00", header.as_bytes(), &[1, 2, 3, 4, 5, 6]].concat())?;
+/// let array = Array::open(&path)?;
+/// assert_eq!((array.rows(), array.width(), array.element_type()), (2, 3, ElementType::U8));
+/// let mut row = [0.0; 3];
+/// array.read_rows_f32(1..2, &mut row)?;
+/// assert_eq!(row, [4.0, 5.0, 6.0]);
+/// assert!(Array::open(folder.path().join("none.npy")).unwrap_err().to_string().contains("none.npy"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Array {
     name: String,

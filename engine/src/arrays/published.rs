@@ -8,6 +8,21 @@ use std::path::{Path, PathBuf};
 use crate::{Array, ArrayError, ArrayPairs, LabelMatrix, Result, Split, SplitPairs};
 
 /// A data set of the paper: its files, and the sizes they must have.
+///
+/// ```
+/// use twinbit::PublishedData;
+///
+/// let flickr = PublishedData::named("MIRFLICKR-25K").unwrap();
+/// # let folder = tempfile::tempdir()?;
+/// for part in flickr.check(folder.path()) {
+///     match part.problem {
+///         None => println!("{}: as it should be", part.what),
+///         Some(problem) => println!("{}: {problem}", part.what),
+///     }
+/// }
+/// assert!(flickr.open(folder.path()).is_err(), "the folder is empty");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedData {
     name: &'static str,

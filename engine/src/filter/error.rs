@@ -17,6 +17,15 @@ pub(super) struct Place {
 ///
 /// `Display` is one sentence; [`FilterError::render`] adds the line of the filter with carets under
 /// the place.
+///
+/// ```
+/// use twinbit::{Filter, FilterError};
+///
+/// let error: FilterError = Filter::parse("year > 2000 and").unwrap_err();
+/// assert!(error.position().is_some());
+/// // The text with a caret under the place, and a sentence.
+/// println!("{}", error.render());
+/// ```
 #[derive(Debug, Clone)]
 pub struct FilterError {
     problem: FilterProblem,

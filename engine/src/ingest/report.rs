@@ -72,6 +72,21 @@ pub enum IngestOutcome {
 }
 
 /// What a run has done. All that it counts is committed.
+///
+/// ```
+/// use twinbit::{Array, CodeBits, CodeSource, Database, IngestOutcome, Modality, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("codes.npy");
+/// # let header = format!("{:<117}\n", "{'descr': '|u1', 'fortran_order': False, 'shape': (6, 1), }");
+/// # std::fs::write(&path, [b"\x93NUMPY\x01\x00\x76\x00", header.as_bytes(), &[1, 2, 3, 4, 5, 6]].concat())?;
+/// # let database = Database::open(folder.path().join("db"))?;
+/// let things = database.create_collection("things", Schema::new(CodeBits::new(8)?).external_codes())?;
+/// let source = CodeSource::new().codes(Modality::Image, Array::open(&path)?);
+/// let report = things.ingest(source).run()?;
+/// assert_eq!((report.ingested, report.skipped, report.outcome), (6, 0, IngestOutcome::Complete));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IngestReport {

@@ -50,6 +50,59 @@ pub(crate) const MAX_PICTURE_BYTES: u64 = 64 << 20;
 pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// Something records are read from.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use twinbit::{CodeBits, Content, Database, Error, IdKind, Item, Modality, Position, Record, Schema, Source};
+///
+/// /// Numbers that are their own codes.
+/// struct Numbers(Vec<u8>);
+///
+/// impl Source for Numbers {
+///     fn name(&self) -> Result<String, Error> {
+///         Ok("numbers".to_owned())
+///     }
+///
+///     fn fingerprint(&self) -> Result<u64, Error> {
+///         Ok(self.0.iter().fold(0, |sum, number| 31 * sum + u64::from(*number)))
+///     }
+///
+///     fn items(&self, start: Position) -> Option<u64> {
+///         Some(self.0.len() as u64 - start.offset)
+///     }
+///
+///     fn check(&self, _schema: &Schema) -> Result<(), Error> {
+///         Ok(())
+///     }
+///
+///     fn read(
+///         &mut self,
+///         _schema: &Schema,
+///         start: Position,
+///         each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+///     ) -> Result<(), Error> {
+///         for (offset, number) in (1..).zip(&self.0).skip(start.offset as usize) {
+///             let record = Record::new(u64::from(*number)).code(Modality::Image, [*number]);
+///             let content = Content { record, captions: Vec::new() };
+///             let next = Position { part: 0, offset };
+///             if each(Item { name: format!("number {number}"), next, content: Ok(content) }).is_break() {
+///                 break;
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// let schema = Schema::new(CodeBits::new(8)?).ids(IdKind::U64).external_codes();
+/// let numbers = database.create_collection("numbers", schema)?;
+/// assert_eq!(numbers.ingest(Numbers(vec![3, 1, 4, 15])).run()?.ingested, 4);
+/// // The position was committed with the records: nothing is read twice.
+/// assert_eq!(numbers.ingest(Numbers(vec![3, 1, 4, 15])).run()?.ingested, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Source: Send {
     /// The name under which the collection remembers how far this source was read: the same for the
     /// same files.

@@ -97,6 +97,7 @@ mod stats;
 mod train;
 mod training_checkpoint;
 mod value;
+mod vocabulary;
 mod writer;
 
 pub use arrays::{
@@ -128,15 +129,16 @@ pub use source::{
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;
 pub use twinbit_hashing::{
-    DecodeLimits, EpochRecord, EpochReport, Features, HashModel as Model, KeySource, Labels, LookupPoint,
-    Measure, ModelId, ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture,
-    Progress as TrainingProgress, RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores,
-    TextFeaturizer, TrainConfig, TrainingRecord, mean_average_precision,
+    DecodeLimits, EpochRecord, EpochReport, Features, HashModel as Model, KeySource, LookupPoint, Measure,
+    ModelId, ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress,
+    RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainingRecord,
+    mean_average_precision,
 };
-pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Method, Modality};
+pub use twinbit_kernels::{CodeBits, Codes};
 pub use twinbit_storage::{
-    Compacted, Compaction, Copied, Durability, FieldType, IdKind, Indexed, Indexing, Problem, ReadMode,
-    RecordId, RepairReport, Value, VerifyReport,
+    Compacted, Compaction, Copied, FieldType, IdKind, Indexed, Indexing, Problem, ReadMode, RepairReport,
+    Value, VerifyReport,
 };
 pub use value::format_timestamp;
+pub use vocabulary::{CodesBuf, Durability, Labels, Method, Modality, RecordId, TrainConfig};
 pub use writer::Writer;

@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-peers bench-storage bench-billion bench-train install scorecard scorecard-long kernels kernels-check
+.PHONY: demo test check setup format bench bench-peers bench-storage bench-billion bench-train bench-encoder install scorecard scorecard-long kernels kernels-check
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -76,6 +76,16 @@ bench-train: setup .venv/train
 	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/train.py "$$program"
 
 .venv/train: bench/peers/train.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# The image encoder beside ONNX Runtime on the same weights and pictures, in turns.
+bench-encoder: setup .venv/encoder
+	program=$$($(CARGO) bench --locked --workspace --bench image_encoder --no-run 2>&1 \
+	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/encoder.py "$$program"
+
+.venv/encoder: bench/peers/encoder.txt
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@

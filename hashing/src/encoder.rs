@@ -9,8 +9,9 @@
 
 use half::f16;
 use rayon::prelude::*;
+use twinbit_kernels::pack_signs_row;
 
-use crate::image::Pointwise;
+use crate::image::{Activation, Pointwise};
 use crate::net::{Layer, norm};
 use crate::sparse::SparseRows;
 
@@ -49,38 +50,66 @@ impl Encoder {
         let mut outputs = vec![0.0; rows.len() / self.inputs * self.bits];
         rows.par_chunks(ROWS_PER_TASK * self.inputs)
             .zip(outputs.par_chunks_mut(ROWS_PER_TASK * self.bits))
-            .for_each(|(rows, outputs)| self.forward(rows, outputs));
+            .for_each(|(rows, outputs)| {
+                self.project(rows, outputs);
+                for row in outputs.chunks_exact_mut(self.bits) {
+                    row.iter_mut().for_each(|value| *value = value.tanh());
+                    let norm = norm(row);
+                    if norm > 0.0 {
+                        row.iter_mut().for_each(|value| *value /= norm);
+                    }
+                }
+            });
         outputs
     }
 
-    fn forward(&self, rows: &[f32], outputs: &mut [f32]) {
+    /// Packed signs of the outputs of whole rows, `bits / 8` bytes each: tanh and the division by the norm
+    /// change no sign and are left out. The error is the first row with an output that is no number.
+    pub(crate) fn signs(&self, rows: &[f32]) -> Result<Vec<u8>, usize> {
+        let bytes = self.bits / 8;
+        let mut signs = vec![0; rows.len() / self.inputs * bytes];
+        let bad = rows
+            .par_chunks(ROWS_PER_TASK * self.inputs)
+            .zip(signs.par_chunks_mut(ROWS_PER_TASK * bytes))
+            .enumerate()
+            .filter_map(|(task, (rows, signs))| {
+                let mut values = vec![0.0; signs.len() * 8];
+                self.project(rows, &mut values);
+                let mut codes = values.chunks_exact(self.bits).zip(signs.chunks_exact_mut(bytes));
+                let bad = codes.position(|(values, code)| pack_signs_row(values, code).is_err());
+                bad.map(|row| task * ROWS_PER_TASK + row)
+            })
+            .min();
+        bad.map_or(Ok(signs), Err)
+    }
+
+    /// What the last layer gives before its tanh.
+    fn project(&self, rows: &[f32], outputs: &mut [f32]) {
         let count = rows.len() / self.inputs;
         let Some((last, hidden)) = self.layers.split_last() else { return };
         let mut values: Option<Vec<f32>> = None;
         for layer in hidden {
             let mut next = vec![0.0; count * layer.outputs()];
-            apply(layer, rows, values.as_deref(), &mut next);
-            next.iter_mut().for_each(|value| *value = value.max(0.0));
+            apply(layer, rows, values.as_deref(), &mut next, Activation::Relu);
             values = Some(next);
         }
-        apply(last, rows, values.as_deref(), outputs);
-        for row in outputs.chunks_exact_mut(self.bits) {
-            row.iter_mut().for_each(|value| *value = value.tanh());
-            let norm = norm(row);
-            if norm > 0.0 {
-                row.iter_mut().for_each(|value| *value /= norm);
-            }
-        }
+        apply(last, rows, values.as_deref(), outputs, Activation::None);
     }
 }
 
 /// A layer on what the one before gave, or, the first, on the features, which may be almost all zeros.
-fn apply(layer: &Pointwise, features: &[f32], values: Option<&[f32]>, output: &mut [f32]) {
+fn apply(
+    layer: &Pointwise,
+    features: &[f32],
+    values: Option<&[f32]>,
+    output: &mut [f32],
+    activation: Activation,
+) {
     match values {
-        Some(values) => layer.apply(values, output, false, false),
+        Some(values) => layer.apply(values, output, activation),
         None => match SparseRows::new(features, layer.inputs()) {
-            Some(rows) => layer.apply_sparse(&rows, output),
-            None => layer.apply(features, output, false, false),
+            Some(rows) => layer.apply_sparse(&rows, output, activation),
+            None => layer.apply(features, output, activation),
         },
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use half::f16;
-use twinbit_kernels::{CodesBuf, Modality, pack_signs};
+use twinbit_kernels::{CodesBuf, Modality};
 
 use crate::Error;
 use crate::blob::{self, Contents};
@@ -89,7 +89,15 @@ impl HashModel {
     /// [`Error::Width`] when the rows are not of that width, [`Error::NotFinite`] naming a row that
     /// holds a NaN or an infinity or is too large to compute with.
     pub fn encode(&self, modality: Modality, rows: &[f32]) -> Result<CodesBuf, Error> {
-        Ok(pack_signs(&self.outputs(modality, rows)?, self.spec().bits)?)
+        let encoder = &self.inner.encoders[modality.index()];
+        rows_of(modality, rows, encoder.inputs())?;
+        let signs = encoder.signs(rows).map_err(|row| Error::NotFinite { modality, row })?;
+        let bits = self.spec().bits;
+        let mut codes = CodesBuf::new(bits);
+        for code in signs.chunks_exact(bits.bytes()) {
+            codes.push(code)?;
+        }
+        Ok(codes)
     }
 
     /// The continuous outputs h of feature rows, row-major, each of unit norm. (A row that the
@@ -185,6 +193,14 @@ mod tests {
     fn features(rows: usize) -> Vec<f32> {
         let mut generator = stream(12, Purpose::Bank, 0);
         (0..rows * 50).map(|_| unit(&mut generator) as f32 - 0.5).collect()
+    }
+
+    #[test]
+    fn codes_are_the_signs_of_the_outputs() {
+        let (model, rows) = (model(), features(150));
+        let outputs = model.outputs(Modality::Image, &rows).unwrap();
+        let expected = twinbit_kernels::pack_signs(&outputs, spec().bits).unwrap();
+        assert_eq!(model.encode(Modality::Image, &rows).unwrap(), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use twinbit_kernels::Modality;
 
 use crate::Error;
 use crate::bank::MemoryBank;
-use crate::checkpoint::{Checkpoint, Origin, Progress};
+use crate::checkpoint::{Checkpoint, LazyOrigin, Progress};
 use crate::config::TrainConfig;
 use crate::epoch::EpochRun;
 use crate::labels::Labels;
@@ -54,7 +54,12 @@ struct Setup<'a> {
     validation: Validation<'a>,
     sampler: Sampler,
     neighbors: Neighbors,
-    origin: Origin,
+}
+
+impl Setup<'_> {
+    fn origin<'a>(&'a self, source: &'a dyn PairSource) -> LazyOrigin<'a> {
+        LazyOrigin::new(source, &self.training, &self.validation)
+    }
 }
 
 impl Trainer {
@@ -101,7 +106,7 @@ impl Trainer {
     pub fn fit(&self, source: &dyn PairSource, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         let setup = self.set_up(source)?;
         let run = Run::new(self.initialize(&setup.spec, setup.training.len())?);
-        self.train(&setup, run, source, observer)
+        self.train(&setup, run, &setup.origin(source), source, observer)
     }
 
     /// Goes on from a checkpoint, on the same pairs and with the same settings; the outcome equals
@@ -117,8 +122,9 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
         let setup = self.set_up(source)?;
-        let run = checkpoint.into_run(&self.config, &setup.spec, &setup.origin)?;
-        self.train(&setup, run, source, observer)
+        let origin = setup.origin(source);
+        let run = checkpoint.into_run(&self.config, &setup.spec, &origin)?;
+        self.train(&setup, run, &origin, source, observer)
     }
 
     fn set_up(&self, source: &dyn PairSource) -> Result<Setup<'_>, Error> {
@@ -135,19 +141,19 @@ impl Trainer {
         }
         let sampler = Sampler::new(config.seed, training.len(), config.batch, config.negatives);
         let neighbors = Neighbors::find(source, &training, config.neighbors, config.seed)?;
-        let origin = Origin::of(source, &training, &validation)?;
-        Ok(Setup { spec, training, validation, sampler, neighbors, origin })
+        Ok(Setup { spec, training, validation, sampler, neighbors })
     }
 
     fn train(
         &self,
         setup: &Setup<'_>,
         mut run: Run,
+        origin: &LazyOrigin<'_>,
         source: &dyn PairSource,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, Error> {
         let config = &self.config;
-        let Setup { spec, training, validation, sampler, neighbors, origin } = setup;
+        let Setup { spec, training, validation, sampler, neighbors } = setup;
         while !run.ended(config) {
             let begin = Instant::now();
             let epoch = run.epochs();
@@ -435,5 +441,53 @@ mod tests {
     fn a_pair_that_is_no_number_is_named() {
         let trained = Trainer::new(config()).fit(&Faulty { pair: 9, fails: false }, &mut ());
         assert!(matches!(trained, Err(Error::NotFinite { modality: Modality::Text, row: 9 })));
+    }
+
+    /// Counts the rows that are read.
+    struct Counting<'a> {
+        features: crate::source::Features<'a>,
+        rows: std::sync::atomic::AtomicUsize,
+    }
+
+    impl PairSource for Counting<'_> {
+        fn pairs(&self) -> usize {
+            self.features.pairs()
+        }
+
+        fn width(&self, modality: Modality) -> usize {
+            self.features.width(modality)
+        }
+
+        fn read(
+            &self,
+            modality: Modality,
+            pairs: &[u32],
+            epoch: u32,
+            out: &mut [f32],
+        ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            self.rows.fetch_add(pairs.len(), std::sync::atomic::Ordering::Relaxed);
+            self.features.read(modality, pairs, epoch, out)
+        }
+    }
+
+    #[test]
+    fn without_a_checkpoint_a_pair_is_read_once_an_epoch() {
+        struct Writes;
+        impl Observer for Writes {
+            fn on_checkpoint(
+                &mut self,
+                progress: &Progress<'_>,
+            ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+                Ok(progress.write_to(&mut std::io::sink())?)
+            }
+        }
+        let toy = toy(64);
+        let rows_read = |observer: &mut dyn Observer| {
+            let source = Counting { features: toy.features(), rows: Default::default() };
+            Trainer::new(config()).fit(&source, observer).unwrap();
+            source.rows.into_inner()
+        };
+        assert_eq!(rows_read(&mut ()), 4 * 64 * 2);
+        assert_eq!(rows_read(&mut Writes), 4 * 64 * 2 + 64 * 2);
     }
 }

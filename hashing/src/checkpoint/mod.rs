@@ -34,7 +34,7 @@ use crate::spec::ModelSpec;
 use crate::step::{StepSettings, TrainingState};
 use header::Header;
 
-pub(crate) use origin::Origin;
+pub(crate) use origin::LazyOrigin;
 pub use reading::Checkpoint;
 pub use writing::Progress;
 
@@ -83,7 +83,7 @@ impl Checkpoint {
         self,
         config: &TrainConfig,
         spec: &ModelSpec,
-        origin: &Origin,
+        origin: &LazyOrigin<'_>,
     ) -> Result<Run, Error> {
         let Self { header, reports, weights, first, mut second, bank, best_model } = self;
         header.check(config, spec, origin)?;
@@ -109,7 +109,7 @@ impl Checkpoint {
 
 impl Header {
     /// Whether a run with these settings on these pairs is the one the file is of.
-    fn check(&self, config: &TrainConfig, spec: &ModelSpec, origin: &Origin) -> Result<(), Error> {
+    fn check(&self, config: &TrainConfig, spec: &ModelSpec, origin: &LazyOrigin<'_>) -> Result<(), Error> {
         let mismatch = |what: &str, saved: String, given: String| {
             Err(Error::CheckpointMismatch { what: what.to_owned(), saved, given })
         };
@@ -128,6 +128,7 @@ impl Header {
         if let Some((what, saved, given)) = header::difference(&self.spec, spec)? {
             return mismatch(&what, saved, given);
         }
+        let origin = origin.get()?;
         if self.origin.training_pairs != origin.training_pairs {
             let (saved, given) = (self.origin.training_pairs, origin.training_pairs);
             return mismatch("number of training pairs", saved.to_string(), given.to_string());

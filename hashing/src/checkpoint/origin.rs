@@ -1,5 +1,7 @@
 //! What a run is trained on, so that a checkpoint is not gone on with on other pairs.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use twinbit_kernels::Modality;
@@ -21,12 +23,34 @@ pub(crate) struct Origin {
     pub(super) fingerprint: String,
 }
 
+/// Finds the origin of a run when it is first asked for: that reads all pairs, for the checkpoint alone.
+pub(crate) struct LazyOrigin<'a> {
+    source: &'a dyn PairSource,
+    training: &'a [u32],
+    validation: &'a Validation<'a>,
+    found: OnceLock<Origin>,
+}
+
+impl<'a> LazyOrigin<'a> {
+    pub(crate) fn new(
+        source: &'a dyn PairSource,
+        training: &'a [u32],
+        validation: &'a Validation<'a>,
+    ) -> Self {
+        Self { source, training, validation, found: OnceLock::new() }
+    }
+
+    pub(super) fn get(&self) -> Result<&Origin, Error> {
+        if let Some(origin) = self.found.get() {
+            return Ok(origin);
+        }
+        let origin = Origin::of(self.source, self.training, self.validation)?;
+        Ok(self.found.get_or_init(|| origin))
+    }
+}
+
 impl Origin {
-    pub(crate) fn of(
-        source: &dyn PairSource,
-        training: &[u32],
-        validation: &Validation<'_>,
-    ) -> Result<Self, Error> {
+    fn of(source: &dyn PairSource, training: &[u32], validation: &Validation<'_>) -> Result<Self, Error> {
         let mut digest = Sha256::new();
         let mut number = |value: u64| digest.update(value.to_le_bytes());
         number(source.pairs() as u64);

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use twinbit_kernels::Modality;
 
 use super::header::Header;
-use super::origin::Origin;
+use super::origin::LazyOrigin;
 use super::{METADATA, REPORT_NUMBERS, VERSION, layout, malformed};
 use crate::Error;
 use crate::config::TrainConfig;
@@ -24,7 +24,7 @@ const NUMBERS_AT_ONCE: usize = 1 << 14;
 pub struct Progress<'a> {
     config: &'a TrainConfig,
     spec: &'a ModelSpec,
-    origin: &'a Origin,
+    origin: &'a LazyOrigin<'a>,
     run: &'a Run,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Progress<'a> {
     pub(crate) fn new(
         config: &'a TrainConfig,
         spec: &'a ModelSpec,
-        origin: &'a Origin,
+        origin: &'a LazyOrigin<'a>,
         run: &'a Run,
     ) -> Self {
         Self { config, spec, origin, run }
@@ -47,7 +47,8 @@ impl<'a> Progress<'a> {
     /// bank, and the best model so far.
     ///
     /// # Errors
-    /// [`Error::CheckpointIo`] with what `out` said.
+    /// [`Error::CheckpointIo`] with what `out` said. The first checkpoint of a run reads all its pairs, for
+    /// their fingerprint, and fails as [`Trainer::fit`](crate::Trainer::fit) does when the source does.
     pub fn write_to(&self, out: &mut dyn Write) -> Result<(), Error> {
         let best_model = self.run.best.as_ref().map(|best| best.model.to_bytes());
         let header = self.header(best_model.as_ref().map(Vec::len))?;
@@ -62,7 +63,7 @@ impl<'a> Progress<'a> {
             version: VERSION,
             spec: self.spec.clone(),
             config: self.config.clone(),
-            origin: self.origin.clone(),
+            origin: self.origin.get()?.clone(),
             epochs: self.run.epochs(),
             updates: self.run.state.optimizer().updates(),
             best_epoch: self.run.best.as_ref().map(|best| best.epoch),

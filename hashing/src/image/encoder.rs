@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::architecture::{BLOCKS, Block, FEATURES, INPUT_SIDE, STEM_CHANNELS, STEM_KERNEL};
 use super::depthwise::{Depthwise, Windows};
 use super::picture::Picture;
-use super::pointwise::Pointwise;
+use super::pointwise::{Activation, Pointwise};
 use super::weights::Weights;
 use crate::Error;
 
@@ -166,12 +166,12 @@ impl Network {
         let mut side = windows.count();
         let gathered = sized(filtered, side * side * STEM_KERNEL * STEM_KERNEL * 3);
         gather(picture, windows, gathered);
-        self.stem.apply(gathered, sized(narrow, side * side * STEM_CHANNELS), false, true);
+        self.stem.apply(gathered, sized(narrow, side * side * STEM_CHANNELS), Activation::Relu6);
         for layers in &self.blocks {
             let expanded: &[f32] = match &layers.expand {
                 Some(expand) => {
                     let output = sized(wide, side * side * expand.outputs());
-                    expand.apply(narrow, output, false, true);
+                    expand.apply(narrow, output, Activation::Relu6);
                     output
                 }
                 None => narrow,
@@ -182,11 +182,12 @@ impl Network {
             side = smaller;
             // A residual block's output is as large as its input and is added to it in place.
             let sum = sized(narrow, side * side * layers.project.outputs());
-            layers.project.apply(output, sum, layers.is_residual, false);
+            let after = if layers.is_residual { Activation::Residual } else { Activation::None };
+            layers.project.apply(output, sum, after);
         }
         let pixels = side * side;
         let output = sized(wide, pixels * FEATURES);
-        self.head.apply(narrow, output, false, true);
+        self.head.apply(narrow, output, Activation::Relu6);
         features.fill(0.0);
         for pixel in output.chunks_exact(FEATURES) {
             for (feature, value) in features.iter_mut().zip(pixel) {

@@ -11,4 +11,4 @@ mod weights;
 pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;
 pub use picture::Picture;
-pub(crate) use pointwise::Pointwise;
+pub(crate) use pointwise::{Activation, Pointwise};

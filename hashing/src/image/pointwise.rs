@@ -15,6 +15,18 @@ const PANEL: usize = 2;
 /// Pixels that go through all panels while they are in cache.
 const PIXELS_PER_PASS: usize = 196;
 
+/// What follows a sum and its bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    None,
+    /// max(value, 0).
+    Relu,
+    /// min(max(value, 0), 6).
+    Relu6,
+    /// What the output held before is added: a residual connection.
+    Residual,
+}
+
 /// Weights of a 1x1 convolution, packed for this machine's vectors.
 #[derive(Clone)]
 pub(crate) struct Pointwise {
@@ -54,16 +66,16 @@ impl Pointwise {
         self.outputs
     }
 
-    /// `output` (pixels, outputs) = `input` (pixels, inputs) times the weights, plus bias, plus
-    /// what `output` held before when `accumulate`; then ReLU6 when `relu6`.
-    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32], accumulate: bool, relu6: bool) {
-        Arch::new().dispatch(Apply { layer: self, input, output, accumulate, relu6 });
+    /// `output` (pixels, outputs) = `input` (pixels, inputs) times the weights, plus bias, then the
+    /// activation.
+    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32], activation: Activation) {
+        Arch::new().dispatch(Apply { layer: self, input, output, activation });
     }
 
-    /// `output` (rows, outputs) = `input` times the weights, plus bias: the numbers that
-    /// [`apply`](Self::apply) gives, to the bit, as a step that multiplies by zero changes no sum.
-    pub(crate) fn apply_sparse(&self, input: &SparseRows<f32>, output: &mut [f32]) {
-        Arch::new().dispatch(ApplySparse { layer: self, input, output });
+    /// The same for rows that are almost all zeros: the numbers that [`apply`](Self::apply) gives, to the
+    /// bit, as a step that multiplies by zero changes no sum.
+    pub(crate) fn apply_sparse(&self, input: &SparseRows<f32>, output: &mut [f32], activation: Activation) {
+        Arch::new().dispatch(ApplySparse { layer: self, input, output, activation });
     }
 }
 
@@ -83,8 +95,7 @@ struct Apply<'a> {
     layer: &'a Pointwise,
     input: &'a [f32],
     output: &'a mut [f32],
-    accumulate: bool,
-    relu6: bool,
+    activation: Activation,
 }
 
 impl WithSimd for Apply<'_> {
@@ -100,12 +111,11 @@ impl WithSimd for Apply<'_> {
 impl Apply<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(self, simd: S) {
-        let Self { layer, input, output, accumulate, relu6 } = self;
+        let Self { layer, input, output, activation } = self;
         let (inputs, outputs) = (layer.inputs, layer.outputs);
         let width = PANEL * S::F32_LANES;
         let panels = S::as_simd_f32s(&layer.panels).0.as_chunks::<PANEL>().0;
         let biases = S::as_simd_f32s(&layer.bias).0.as_chunks::<PANEL>().0;
-        let finish = Finish { accumulate, relu6 };
         let passes = input.chunks(PIXELS_PER_PASS * inputs);
         for (input, output) in passes.zip(output.chunks_mut(PIXELS_PER_PASS * outputs)) {
             let columns = (0..outputs).step_by(width);
@@ -116,13 +126,13 @@ impl Apply<'_> {
                 for (rows, place) in rows.by_ref().zip(places.by_ref()) {
                     let sums = product::<S, ROWS>(simd, rows, panel, *bias);
                     for (sums, place) in sums.into_iter().zip(place.chunks_exact_mut(outputs)) {
-                        finish.store(simd, sums, &mut place[column..][..used]);
+                        activation.store(simd, sums, &mut place[column..][..used]);
                     }
                 }
                 let rest = rows.remainder().chunks_exact(inputs);
                 for (row, place) in rest.zip(places.into_remainder().chunks_exact_mut(outputs)) {
                     let [sums] = product::<S, 1>(simd, row, panel, *bias);
-                    finish.store(simd, sums, &mut place[column..][..used]);
+                    activation.store(simd, sums, &mut place[column..][..used]);
                 }
             }
         }
@@ -133,6 +143,7 @@ struct ApplySparse<'a> {
     layer: &'a Pointwise,
     input: &'a SparseRows<f32>,
     output: &'a mut [f32],
+    activation: Activation,
 }
 
 impl WithSimd for ApplySparse<'_> {
@@ -140,11 +151,10 @@ impl WithSimd for ApplySparse<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { layer, input, output } = self;
+        let Self { layer, input, output, activation } = self;
         let width = PANEL * S::F32_LANES;
         let panels = S::as_simd_f32s(&layer.panels).0.as_chunks::<PANEL>().0;
         let biases = S::as_simd_f32s(&layer.bias).0.as_chunks::<PANEL>().0;
-        let finish = Finish { accumulate: false, relu6: false };
         let columns = (0..layer.outputs).step_by(width);
         for ((panel, bias), column) in panels.chunks_exact(layer.inputs).zip(biases).zip(columns) {
             let used = width.min(layer.outputs - column);
@@ -156,7 +166,7 @@ impl WithSimd for ApplySparse<'_> {
                         *sum = simd.mul_add_e_f32s(value, *weight, *sum);
                     }
                 }
-                finish.store(simd, sums, &mut place[column..][..used]);
+                activation.store(simd, sums, &mut place[column..][..used]);
             }
         }
     }
@@ -184,14 +194,7 @@ fn product<S: Simd, const ROWS: usize>(
     sums
 }
 
-/// What happens to a sum on its way to memory.
-#[derive(Clone, Copy)]
-struct Finish {
-    accumulate: bool,
-    relu6: bool,
-}
-
-impl Finish {
+impl Activation {
     /// Stores as many numbers of `sums` as `place` has room for.
     #[inline(always)]
     fn store<S: Simd>(self, simd: S, sums: [S::f32s; PANEL], place: &mut [f32]) {
@@ -208,8 +211,12 @@ impl Finish {
 
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, sum: S::f32s, before: S::f32s) -> S::f32s {
-        let value = if self.accumulate { simd.add_f32s(sum, before) } else { sum };
-        if self.relu6 { relu6(simd, value) } else { value }
+        match self {
+            Self::None => sum,
+            Self::Relu => simd.max_f32s(sum, simd.splat_f32s(0.0)),
+            Self::Relu6 => relu6(simd, sum),
+            Self::Residual => simd.add_f32s(sum, before),
+        }
     }
 }
 
@@ -241,7 +248,7 @@ mod tests {
             let before = numbers(pixels * outputs, 4);
             let layer = Pointwise::new(inputs, outputs, &weights, &bias);
             let mut output = before.clone();
-            layer.apply(&input, &mut output, true, false);
+            layer.apply(&input, &mut output, Activation::Residual);
             for (at, value) in output.iter().enumerate() {
                 let (pixel, channel) = (at / outputs, at % outputs);
                 let row = &input[pixel * inputs..][..inputs];
@@ -261,17 +268,19 @@ mod tests {
             *value = number;
         }
         let [mut dense, mut sparse] = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
-        layer.apply(&input, &mut dense, false, false);
-        layer.apply_sparse(&SparseRows::new(&input, inputs).unwrap(), &mut sparse);
+        layer.apply(&input, &mut dense, Activation::Relu);
+        layer.apply_sparse(&SparseRows::new(&input, inputs).unwrap(), &mut sparse, Activation::Relu);
         assert_eq!(sparse, dense);
     }
 
     #[test]
-    fn relu6_keeps_values_between_0_and_6() {
+    fn activations_cut_off_at_0_and_6() {
         let layer = Pointwise::new(1, 1, &[1.0], &[0.0]);
         let mut output = [9.0; 3];
-        layer.apply(&[-1.0, 2.5, 7.0], &mut output, false, true);
+        layer.apply(&[-1.0, 2.5, 7.0], &mut output, Activation::Relu6);
         assert_eq!(output, [0.0, 2.5, 6.0]);
+        layer.apply(&[-1.0, 2.5, 7.0], &mut output, Activation::Relu);
+        assert_eq!(output, [0.0, 2.5, 7.0]);
     }
 
     #[test]
@@ -279,10 +288,10 @@ mod tests {
         let layer = Pointwise::new(40, 24, &numbers(960, 1), &numbers(24, 2));
         let input = numbers(40 * 211, 3);
         let mut all = vec![0.0; 24 * 211];
-        layer.apply(&input, &mut all, false, false);
+        layer.apply(&input, &mut all, Activation::None);
         for pixel in [0, 6, 100, 196, 210] {
             let mut one = [0.0; 24];
-            layer.apply(&input[pixel * 40..][..40], &mut one, false, false);
+            layer.apply(&input[pixel * 40..][..40], &mut one, Activation::None);
             assert_eq!(one, all[pixel * 24..][..24]);
         }
     }

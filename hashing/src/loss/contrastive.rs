@@ -14,9 +14,8 @@
 //! once into its eight gradients.
 
 use candle_core::{D, Tensor};
-use rayon::prelude::*;
 
-use super::Differentiated;
+use super::{Differentiated, mean_over_samples};
 use crate::real::Real;
 
 /// Sums of one byte position.
@@ -43,28 +42,16 @@ pub(crate) fn fused<T: Real>(
     let samples = outputs[0].len() / bits;
     let scale = T::from_f64(1.0 / ((bits as f64).sqrt() * temperature));
     let share = T::from_f64(1.0 / samples as f64);
-    let mut gradients = [vec![T::zero(); outputs[0].len()], vec![T::zero(); outputs[1].len()]];
-    let [image_gradient, text_gradient] = &mut gradients;
-    let losses: Vec<f64> = image_gradient
-        .par_chunks_exact_mut(bits)
-        .zip(text_gradient.par_chunks_exact_mut(bits))
-        .enumerate()
-        .map_init(
-            || Scratch::new(bits, keys.keys),
-            |scratch, (sample, (image_gradient, text_gradient))| {
-                let row = sample * bits..(sample + 1) * bits;
-                let outputs = [&outputs[0][row.clone()], &outputs[1][row]];
-                let indices = &keys.indices[sample * keys.keys..(sample + 1) * keys.keys];
-                scratch.fold(outputs);
-                scratch.logits(keys.signs, indices, scale);
-                let loss = softmax(&mut scratch.weights, targets);
-                scratch.scatter(keys.signs, indices);
-                scratch.unfold([image_gradient, text_gradient], scale * share);
-                loss
-            },
-        )
-        .collect();
-    Differentiated { loss: losses.iter().sum::<f64>() / samples as f64, gradients }
+    let scratch = || Scratch::new(bits, keys.keys);
+    mean_over_samples(outputs, bits, scratch, |scratch, sample, outputs, gradients| {
+        let indices = &keys.indices[sample * keys.keys..(sample + 1) * keys.keys];
+        scratch.fold(outputs);
+        scratch.logits(keys.signs, indices, scale);
+        let loss = softmax(&mut scratch.weights, targets);
+        scratch.scatter(keys.signs, indices);
+        scratch.unfold(gradients, scale * share);
+        loss
+    })
 }
 
 /// One thread's working memory; the image's and the text's numbers lie side by side.

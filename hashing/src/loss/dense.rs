@@ -1,10 +1,8 @@
 //! The contrastive loss on keys that are numbers instead of signs, for the ablation without the binary
 //! bank. The same formula as [`contrastive`](super::contrastive), with a dot product a key.
 
-use rayon::prelude::*;
-
-use super::Differentiated;
 use super::contrastive::softmax;
+use super::{Differentiated, mean_over_samples};
 use crate::real::Real;
 
 /// Keys as numbers: `indices` holds `keys` rows of `values` for each sample, its own first.
@@ -34,35 +32,24 @@ pub(crate) fn fused<T: Real>(
     let samples = outputs[0].len() / bits;
     let scale = T::from_f64(1.0 / temperature);
     let share = T::from_f64(1.0 / samples as f64);
-    let mut gradients = [vec![T::zero(); outputs[0].len()], vec![T::zero(); outputs[1].len()]];
-    let [image_gradient, text_gradient] = &mut gradients;
-    let losses: Vec<f64> = image_gradient
-        .par_chunks_exact_mut(bits)
-        .zip(text_gradient.par_chunks_exact_mut(bits))
-        .enumerate()
-        .map_init(
-            || vec![[T::zero(); 2]; keys.keys],
-            |weights, (sample, (image_gradient, text_gradient))| {
-                let outputs = outputs.map(|output| &output[sample * bits..(sample + 1) * bits]);
-                let indices = &keys.indices[sample * keys.keys..(sample + 1) * keys.keys];
-                for (weight, &index) in weights.iter_mut().zip(indices) {
-                    let key = keys.row(index, bits);
-                    *weight = outputs.map(|output| dot(output, key) * scale);
-                }
-                let loss = softmax(weights, targets);
-                for (weight, &index) in weights.iter().zip(indices) {
-                    let [image, text] = weight.map(|weight| weight * scale * share);
-                    let gradients = image_gradient.iter_mut().zip(&mut *text_gradient);
-                    for ((image_gradient, text_gradient), &key) in gradients.zip(keys.row(index, bits)) {
-                        *image_gradient += image * key;
-                        *text_gradient += text * key;
-                    }
-                }
-                loss
-            },
-        )
-        .collect();
-    Differentiated { loss: losses.iter().sum::<f64>() / samples as f64, gradients }
+    let scratch = || vec![[T::zero(); 2]; keys.keys];
+    mean_over_samples(outputs, bits, scratch, |weights, sample, outputs, [image_gradient, text_gradient]| {
+        let indices = &keys.indices[sample * keys.keys..(sample + 1) * keys.keys];
+        for (weight, &index) in weights.iter_mut().zip(indices) {
+            let key = keys.row(index, bits);
+            *weight = outputs.map(|output| dot(output, key) * scale);
+        }
+        let loss = softmax(weights, targets);
+        for (weight, &index) in weights.iter().zip(indices) {
+            let [image, text] = weight.map(|weight| weight * scale * share);
+            let gradients = image_gradient.iter_mut().zip(&mut *text_gradient);
+            for ((image_gradient, text_gradient), &key) in gradients.zip(keys.row(index, bits)) {
+                *image_gradient += image * key;
+                *text_gradient += text * key;
+            }
+        }
+        loss
+    })
 }
 
 fn dot<T: Real>(one: &[T], other: &[T]) -> T {

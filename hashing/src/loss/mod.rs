@@ -9,8 +9,35 @@ pub(crate) mod contrastive;
 pub(crate) mod dense;
 pub(crate) mod ranking;
 
+use rayon::prelude::*;
+
+use crate::real::Real;
+
 /// A loss and its gradients with respect to the outputs of the image and the text network.
 pub(crate) struct Differentiated<T> {
     pub(crate) loss: f64,
     pub(crate) gradients: [Vec<T>; 2],
+}
+
+/// A loss that is the mean over the samples: `one` gives that of a sample, from its number and its two
+/// outputs, and writes its two gradients, which begin as zeros. Each thread gets a `scratch` of its own.
+fn mean_over_samples<T: Real, S>(
+    outputs: [&[T]; 2],
+    bits: usize,
+    scratch: impl Fn() -> S + Sync + Send,
+    one: impl Fn(&mut S, usize, [&[T]; 2], [&mut [T]; 2]) -> f64 + Sync + Send,
+) -> Differentiated<T> {
+    let samples = outputs[0].len() / bits;
+    let mut gradients = outputs.map(|outputs| vec![T::zero(); outputs.len()]);
+    let [image, text] = &mut gradients;
+    let losses: Vec<f64> = image
+        .par_chunks_exact_mut(bits)
+        .zip(text.par_chunks_exact_mut(bits))
+        .enumerate()
+        .map_init(scratch, |scratch, (sample, (image, text))| {
+            let outputs = outputs.map(|outputs| &outputs[sample * bits..(sample + 1) * bits]);
+            one(scratch, sample, outputs, [image, text])
+        })
+        .collect();
+    Differentiated { loss: losses.iter().sum::<f64>() / samples as f64, gradients }
 }

@@ -1,6 +1,6 @@
 //! The borrowed matrix of codes: where each byte of a code lies in memory and on disk.
 
-use crate::cpu::{prefetch, prefetch_next};
+use crate::cpu::prefetch;
 use crate::{CodeBits, Error};
 
 /// 64 bytes, aligned to 64: the unit of the layout of codes, one vector register or cache line.
@@ -152,28 +152,18 @@ impl<'a> Codes<'a> {
 
     /// Ask the memory system for the codes of some rows, which are needed soon.
     pub(crate) fn prefetch(&self, rows: &[u32]) {
-        self.each_line(rows, prefetch);
-    }
-
-    /// Ask again for the codes of some rows, which are needed next.
-    pub(crate) fn prefetch_next(&self, rows: &[u32]) {
-        self.each_line(rows, prefetch_next);
-    }
-
-    #[inline]
-    fn each_line(&self, rows: &[u32], ask: impl Fn(*const Line)) {
         // Shifts, because a division would take longer than all the rest.
         let shift = self.bits.rows_per_block().trailing_zeros();
         match self.bits.lines_per_block() {
             1 => {
                 for &row in rows {
-                    ask(&self.lines[row as usize >> shift]);
+                    prefetch(&self.lines[row as usize >> shift]);
                 }
             }
             lines => {
                 for &row in rows {
                     let first = (row as usize >> shift) * lines;
-                    self.lines[first..first + lines].iter().for_each(|line| ask(line));
+                    self.lines[first..first + lines].iter().for_each(|line| prefetch(line));
                 }
             }
         }

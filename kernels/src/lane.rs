@@ -32,11 +32,11 @@ const SPARSE: usize = 20;
 const FETCH: usize = 32;
 /// Rows asked for before they are compared: as many as keep the memory system busy.
 const AHEAD: usize = 512;
-/// Rows asked for a second time before they are compared, and a third time just before: a processor whose
-/// queues are full forgets some requests.
+/// Rows asked for a second time before they are compared: a processor whose queues are full forgets some
+/// requests.
 const AGAIN: usize = 128;
 /// Words of a mask that are looked at together.
-const WORDS: usize = 16;
+const WORDS: usize = 64;
 
 /// A range of the rows of a scan, and the buffers to walk it.
 pub(crate) struct Lane<'a> {
@@ -194,7 +194,6 @@ impl<'a> Lane<'a> {
             while queue.filled - queue.taken >= AHEAD + FETCH {
                 let next = queue.taken + FETCH;
                 self.codes.prefetch(&queue.rows[queue.taken + AGAIN..next + AGAIN]);
-                self.codes.prefetch_next(&queue.rows[next..next + FETCH]);
                 take(self, Piece::Rows(&queue.rows[queue.taken..next]));
                 queue.taken = next;
             }

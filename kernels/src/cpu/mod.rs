@@ -160,18 +160,6 @@ pub(crate) fn prefetch<T>(place: *const T) {
     let _ = place;
 }
 
-/// Ask for a place that is needed next, in the first-level cache: a request that is not forgotten.
-#[inline]
-pub(crate) fn prefetch_next<T>(place: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is part of the target, and a prefetch reads nothing that a program can see.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
-}
-
 impl PartialEq for Isa {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()

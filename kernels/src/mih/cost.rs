@@ -42,6 +42,8 @@ pub(super) struct Growth {
     width: u32,
     /// The radius of the next shell: as many shells have been taken.
     pub(super) next: u32,
+    /// The lists of the next shell; none where there is no such shell.
+    pub(super) lists: f64,
     /// Rows that the next shell is expected to hold.
     rows: f64,
     /// The rows of a shell are expected to be those of the one before it times the growth of the number
@@ -51,17 +53,12 @@ pub(super) struct Growth {
 
 impl Growth {
     pub(super) fn new(width: u32, rows: usize) -> Self {
-        Self { width, next: 0, rows: rows as f64 / f64::from(1_u32 << width), slope: 1.0 }
-    }
-
-    /// The lists of the next shell.
-    pub(super) fn lists(&self) -> f64 {
-        choose(self.width, self.next)
+        Self { width, next: 0, lists: 1.0, rows: rows as f64 / f64::from(1_u32 << width), slope: 1.0 }
     }
 
     /// The expected cost of the next shell; without end when there is none.
     pub(super) fn cost(&self, bits: CodeBits) -> f64 {
-        if self.next > self.width { f64::INFINITY } else { of_lists(bits, self.lists(), self.rows) }
+        if self.next > self.width { f64::INFINITY } else { of_lists(bits, self.lists, self.rows) }
     }
 
     /// The next shell was taken and held this many rows.
@@ -74,9 +71,10 @@ impl Growth {
     }
 
     fn advance(&mut self, rows: f64) {
-        let lists = self.lists();
+        let growth = f64::from(self.width.saturating_sub(self.next)) / f64::from(self.next + 1);
         self.next += 1;
-        self.rows = (rows + 1.0) * self.lists() / lists * self.slope;
+        self.lists *= growth;
+        self.rows = (rows + 1.0) * growth * self.slope;
     }
 }
 

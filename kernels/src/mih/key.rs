@@ -1,42 +1,63 @@
 //! The value of a substring, and the values at a distance of it.
 
-/// Reads the value of one substring off a code: each byte of the code, looked up, gives its bits at
-/// the places they have in the value.
+/// Reads the value of one substring off a code: the bits of a mask, moved together.
+///
+/// Needs no table, which a search that comes after a scan would not find in any cache.
 #[derive(Debug, Clone)]
 pub(super) struct KeyReader {
-    /// For the bytes that the substring has bits in: word, shift, and the value's part for each byte.
-    tables: Vec<(usize, u32, Box<[u32; 256]>)>,
+    /// For the words that the substring has bits in: the word, how to move its bits together, and the place
+    /// that the value has for them.
+    words: Vec<(usize, Compress, u32)>,
 }
 
 impl KeyReader {
     pub(super) fn new(mask: &[u64]) -> Self {
-        let mut tables = Vec::new();
         let mut place = 0;
-        for (word, &mask) in mask.iter().enumerate() {
-            for shift in (0..64).step_by(8) {
-                let byte = (mask >> shift) as u8;
-                if byte == 0 {
-                    continue;
-                }
-                let mut table = Box::new([0; 256]);
-                for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
-                    for (value, part) in table.iter_mut().enumerate() {
-                        *part |= ((value >> bit & 1) as u32) << place;
-                    }
-                    place += 1;
-                }
-                tables.push((word, shift, table));
-            }
-        }
-        Self { tables }
+        let used = mask.iter().enumerate().filter(|(_, mask)| **mask != 0);
+        let words = used.map(|(word, &mask)| {
+            let first = place;
+            place += mask.count_ones();
+            (word, Compress::new(mask), first)
+        });
+        Self { words: words.collect() }
     }
 
     /// The substring's value in the code of which `word` gives the words.
     #[inline]
     pub(super) fn key(&self, word: impl Fn(usize) -> u64) -> u32 {
-        let part =
-            |(at, shift, table): &(usize, u32, Box<[u32; 256]>)| table[(word(*at) >> shift) as u8 as usize];
-        self.tables.iter().fold(0, |key, table| key | part(table))
+        self.words.iter().fold(0, |key, (at, compress, place)| key | (compress.of(word(*at)) as u32) << place)
+    }
+}
+
+/// The bits of a mask moved to the low end of a word (Warren, "Hacker's Delight", 2nd edition, 7-4).
+#[derive(Debug, Clone)]
+struct Compress {
+    mask: u64,
+    /// The bits that move by 1, 2, 4 ... places, where they are by then.
+    moves: [u64; 6],
+}
+
+impl Compress {
+    fn new(mask: u64) -> Self {
+        let mut moves = [0; 6];
+        let mut left = mask;
+        // Bits with an odd number of unwanted bits below move in this round; then half of them is looked at.
+        let mut unwanted = !mask << 1;
+        for (round, moved) in moves.iter_mut().enumerate() {
+            let odd = (0..6).fold(unwanted, |odd, step| odd ^ odd << (1 << step));
+            *moved = odd & left;
+            left = (left ^ *moved) | *moved >> (1 << round);
+            unwanted &= !odd;
+        }
+        Self { mask, moves }
+    }
+
+    #[inline]
+    fn of(&self, word: u64) -> u64 {
+        self.moves.iter().enumerate().fold(word & self.mask, |word, (round, moves)| {
+            let moved = word & moves;
+            (word ^ moved) | moved >> (1 << round)
+        })
     }
 }
 

@@ -13,8 +13,13 @@ const FETCH: usize = 512;
 const LISTS: usize = 64;
 /// Rows fetched, or lists found, between two questions whether to stop: about a millisecond.
 const ASK_ROWS: usize = 1 << 16;
-/// While all shells cost less than this share of a scan, nobody looks ahead.
+/// While all shells cost less than this share of a scan, nobody looks ahead but once:
 const FREE: f64 = 1.0 / 256.0;
+/// with one list of each substring taken, little is known, and the search ends where what follows is
+/// expected to cost as many scans as this.
+const HOPELESS: f64 = 8.0;
+/// Rows of each of the first lists that are asked for before all else.
+const FIRST: usize = 16;
 /// While it is not known how far the nearest rows are, this share of a scan may be spent.
 const UNKNOWN: f64 = 1.0 / 16.0;
 
@@ -27,6 +32,8 @@ pub(crate) struct Walk<'w, 'a> {
     query: Query,
     /// The query's code by words, without the repetition of packed codes.
     words: Vec<u64>,
+    /// The query's value in each substring.
+    keys: Vec<u32>,
     growth: Vec<Growth>,
     /// The rows in the last shell of each substring.
     last: Vec<Option<f64>>,
@@ -67,8 +74,10 @@ impl<'w, 'a> Walk<'w, 'a> {
         radius: u32,
     ) -> Self {
         let low = u64::MAX >> (64 - query.bits.bits().min(64));
-        let words =
+        let words: Vec<u64> =
             query.words.iter().map(|&word| if query.bits.is_packed() { word & low } else { word }).collect();
+        let key = |substring: &Substring<'_>| substring.reader.key(|word| words[word]);
+        let keys = index.substrings().iter().map(key).collect();
         let growth: Vec<Growth> =
             index.substrings().iter().map(|substring| Growth::new(substring.width, index.rows())).collect();
         Self {
@@ -78,6 +87,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             isa,
             query,
             words,
+            keys,
             last: vec![None; growth.len()],
             growth,
             nearest: k.map_or_else(|| Nearest::counter(radius), |k| Nearest::new(k, radius)),
@@ -121,17 +131,27 @@ impl<'w, 'a> Walk<'w, 'a> {
             }
             spent = 0.0;
         }
+        self.prefetch_first()?;
         while covered <= self.nearest.bound() {
             let next = (0..substrings.len())
                 .min_by(|&a, &b| self.growth[a].cost(bits).total_cmp(&self.growth[b].cost(bits)));
             let Some((next, substring)) = next.and_then(|next| Some((next, substrings.get(next)?))) else {
                 break;
             };
-            let lists = self.growth[next].lists();
+            let lists = self.growth[next].lists;
             if spent + cost::of_lists(bits, lists, 0.0) > scan {
                 return Ok(self.stopped(spent + self.growth[next].cost(bits)));
             }
-            let rows = self.find(substring, self.growth[next].next)?;
+            if covered as usize == substrings.len() {
+                let hopeless = scan * HOPELESS;
+                let expected = self.likely_distance().map_or(0.0, |distance| {
+                    cost::of_shells(bits, &self.growth, covered, distance, hopeless)
+                });
+                if expected > hopeless {
+                    return Ok(self.stopped(expected));
+                }
+            }
+            let rows = self.find(substring, self.keys[next], self.growth[next].next)?;
             spent += cost::of_lists(bits, lists, rows as f64);
             let expected = spent + self.ahead(covered + 1, spent, scan);
             if expected > scan {
@@ -153,28 +173,50 @@ impl<'w, 'a> Walk<'w, 'a> {
         self.outcome
     }
 
+    /// Ask for what the first shells, a list of each substring, will read, and the first of their rows: so
+    /// all of them wait for memory together.
+    fn prefetch_first(&mut self) -> Result<(), Error> {
+        let of_query = || self.index.substrings().iter().zip(&self.keys);
+        for (substring, &key) in of_query() {
+            substring.prefetch_list(key);
+        }
+        for (substring, &key) in of_query() {
+            substring.prefetch_rows(substring.list(key)?);
+        }
+        for (substring, &key) in of_query() {
+            substring.read(substring.list(key)?.split(FIRST).0, &mut self.rows)?;
+        }
+        self.codes.prefetch(&self.rows);
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// The distance of the last row of the answer, as far as can be told; none while nothing can.
+    fn likely_distance(&self) -> Option<u32> {
+        let bound = self.nearest.bound();
+        if self.nearest.k() == usize::MAX {
+            return Some(bound);
+        }
+        let likely = cost::likely_distance(self.codes.bits(), &self.growth, &self.nearest);
+        likely.map(|likely| likely.min(bound))
+    }
+
     /// The expected cost of what follows the shell just found, or a scan's when it is not worth it.
     fn ahead(&self, covered: u32, spent: f64, scan: f64) -> f64 {
         if spent < scan * FREE {
             return 0.0;
         }
-        let (bits, bound) = (self.codes.bits(), self.nearest.bound());
-        let distance = if self.nearest.k() == usize::MAX {
-            bound
-        } else {
-            match cost::likely_distance(bits, &self.growth, &self.nearest) {
-                Some(likely) => likely.min(bound),
-                None if spent < scan * UNKNOWN => return 0.0,
-                // All within the radius; where none was given that is more than any scan.
-                None => bound,
-            }
+        let distance = match self.likely_distance() {
+            Some(likely) => likely,
+            None if spent < scan * UNKNOWN => return 0.0,
+            // All within the radius; where none was given that is more than any scan.
+            None => self.nearest.bound(),
         };
-        cost::of_shells(bits, &self.growth, covered, distance, scan)
+        cost::of_shells(self.codes.bits(), &self.growth, covered, distance, scan)
     }
 
     /// Find the lists of a shell; the number of rows in them.
-    fn find(&mut self, substring: &Substring<'_>, radius: u32) -> Result<usize, Error> {
-        let key = substring.reader.key(|word| self.words[word]);
+    fn find(&mut self, substring: &Substring<'_>, key: u32, radius: u32) -> Result<usize, Error> {
         self.lists.clear();
         let mut total = 0;
         let mut flips = flips(substring.width, radius);

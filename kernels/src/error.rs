@@ -1,5 +1,7 @@
 //! The package's error type.
 
+use crate::Modality;
+
 /// What can go wrong in this package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +74,22 @@ pub enum Error {
         row: usize,
         /// The column, from 0.
         column: usize,
+    },
+    /// Outputs that are all 0 have no code, and outputs that are not numbers have no signs.
+    #[error("the network's output for row {row} is zero or not a number: check the features and the model")]
+    NoDirection {
+        /// The row, from 0.
+        row: usize,
+    },
+    /// The same in training, of a batch.
+    #[error(
+        "the {modality} network's output for pair {row} of a batch is zero or not a number: check the features, or train at a lower learning rate"
+    )]
+    NoOutput {
+        /// Whose network.
+        modality: Modality,
+        /// The place in the batch, from 0.
+        row: usize,
     },
     /// No modality has this name.
     #[error("'{name}' is not a modality: write 'image' or 'text'")]

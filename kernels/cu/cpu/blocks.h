@@ -10,6 +10,7 @@
 // depends on the memory model or on the speed of a card.
 #pragma once
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,6 +35,12 @@ struct alignas(16) uint4 {
 };
 struct alignas(16) ulonglong2 {
     unsigned long long x, y;
+};
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
 };
 
 namespace cpu {
@@ -312,6 +319,13 @@ T atomicAdd(T* place, T value) {
     cpu::pause_sometimes();
     const T before = *place;
     *place = before + value;
+    return before;
+}
+template <class T>
+T atomicMin(T* place, T value) {
+    cpu::pause_sometimes();
+    const T before = *place;
+    if (value < before) *place = value;
     return before;
 }
 template <class T>

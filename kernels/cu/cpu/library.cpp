@@ -1,6 +1,11 @@
 // All kernels as a shared library for the CPU: a kernel is a symbol of its own name, and `launch`
 // runs it. Built and used by `tests/support/blocks.rs`.
 #define TWINBIT_ON_CPU
+#include "../heads.cu"
+#include "../keys.cu"
+#include "../layers.cu"
+#include "../losses.cu"
+#include "../optimizer.cu"
 #include "../scan.cu"
 #include "../select.cu"
 #include "../tensor.cu"
@@ -13,3 +18,10 @@ extern "C" const char* launch(void (*kernel)(const void*), const uint32_t* block
 // The sizes of the argument structures, in the order of `src/cuda/arguments.rs`.
 extern "C" const uint32_t argument_bytes[] = {sizeof(ScanArgument), sizeof(CountArgument), sizeof(NarrowArgument),
                                               sizeof(OrderArgument)};
+// The same of `src/cuda/train/arguments.rs`.
+extern "C" const uint32_t training_argument_bytes[] = {
+    sizeof(GatherArgument), sizeof(DropArgument), sizeof(BiasArgument), sizeof(RectifyArgument),
+    sizeof(ColumnSumsArgument), sizeof(HeadArgument), sizeof(HeadGradientArgument), sizeof(PackArgument),
+    sizeof(SignsArgument), sizeof(DrawArgument), sizeof(ContrastiveArgument), sizeof(RankingArgument),
+    sizeof(BankArgument), sizeof(SquaresArgument), sizeof(StepRecord), sizeof(RecordArgument),
+    sizeof(AdamArgument)};

@@ -113,13 +113,14 @@ pub(crate) struct OrderArgument {
 macro_rules! plain {
     ($($name:ty: $bytes:expr),* $(,)?) => {$(
         const _: () = assert!(size_of::<$name>() == $bytes);
-        // SAFETY: the fields are integers or such structures, for which all zeros are a value.
+        // SAFETY: the fields are numbers or such structures, for which all zeros are a value.
         unsafe impl Zeroable for $name {}
         // SAFETY: `repr(C)`, every bit pattern is a value of every field, and the assertion above
         // shows that there is no padding between or after the fields.
         unsafe impl Pod for $name {}
     )*};
 }
+pub(crate) use plain;
 
 plain! {
     Segment: 4 * 8,

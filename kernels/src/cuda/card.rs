@@ -10,6 +10,7 @@ use cudarc::driver::{
     CudaContext, CudaEvent, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice, result,
 };
 
+use super::card_products::Blas;
 use super::{CudaError, Identity, Kernel, Launch, Machine, Memory, Module};
 
 /// The CUDA version whose PTX the embedded kernels are.
@@ -27,6 +28,8 @@ const KEPT_BYTES: u64 = 1 << 30;
 /// An NVIDIA card, with the kernels loaded.
 pub struct Card {
     identity: Identity,
+    /// Before the stream, which it uses until it is dropped.
+    blas: Mutex<Option<Blas>>,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     functions: Functions,
@@ -124,6 +127,7 @@ impl Card {
         keep_freed_memory(&context)?;
         Ok(Self {
             identity: Identity::new(),
+            blas: Mutex::new(None),
             stream: context.new_stream().map_err(failed("open a stream"))?,
             functions: load_functions()?,
             staging: Mutex::new(None),
@@ -145,6 +149,20 @@ impl Card {
     /// What the driver reports.
     pub fn memory(&self) -> Result<(usize, usize), CudaError> {
         self.context.mem_get_info().map_err(failed("tell the free memory"))
+    }
+
+    /// Work with cuBLAS, opened by `open` at the first call.
+    pub(crate) fn with_blas(
+        &self,
+        open: impl FnOnce(&CudaStream) -> Result<Blas, CudaError>,
+        work: impl FnOnce(&Blas) -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        self.bind()?;
+        let mut blas = self.blas.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *blas {
+            Some(blas) => work(blas),
+            none => work(none.insert(open(&self.stream)?)),
+        }
     }
 
     fn bind(&self) -> Result<(), CudaError> {

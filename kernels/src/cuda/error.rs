@@ -48,6 +48,17 @@ pub enum CudaError {
         "the codes or the mask are in the memory of another card, or of the same one opened again: copy them to this one"
     )]
     OtherMachine,
+    /// cuBLAS, which encoding and training need, is not there, or it is not whole.
+    #[error(
+        "no cuBLAS was found: install that of CUDA 13, and let LD_LIBRARY_PATH name its folder where the system does not"
+    )]
+    NoBlas,
+    /// cuBLAS refused a product.
+    #[error("cuBLAS could not multiply matrices: {reason}")]
+    Blas {
+        /// The library's name for what went wrong.
+        reason: String,
+    },
     /// The driver refused a call for another reason.
     #[error("the NVIDIA driver could not {action}: {reason}")]
     Driver {

@@ -5,6 +5,16 @@ use crate::CodeBits;
 /// A file of compiled kernels, embedded in the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Module {
+    /// `cu/heads.cu`: what follows a network's last layer.
+    Heads,
+    /// `cu/keys.cu`: contrastive keys and the memory bank.
+    Keys,
+    /// `cu/layers.cu`: what happens between a network's matrix products.
+    Layers,
+    /// `cu/losses.cu`: the losses with their gradients.
+    Losses,
+    /// `cu/optimizer.cu`: the end of a training step.
+    Optimizer,
     /// `cu/scan.cu`: comparison of rows with queries by population counts.
     Scan,
     /// `cu/select.cu`: the nearest of the candidates.
@@ -15,12 +25,26 @@ pub enum Module {
 
 impl Module {
     /// All modules.
-    pub const ALL: [Self; 3] = [Self::Scan, Self::Select, Self::Tensor];
+    pub const ALL: [Self; 8] = [
+        Self::Heads,
+        Self::Keys,
+        Self::Layers,
+        Self::Losses,
+        Self::Optimizer,
+        Self::Scan,
+        Self::Select,
+        Self::Tensor,
+    ];
 
     /// The module's text in the language PTX.
     #[must_use]
     pub const fn ptx(self) -> &'static str {
         match self {
+            Self::Heads => include_str!("../../cu/ptx/heads.ptx"),
+            Self::Keys => include_str!("../../cu/ptx/keys.ptx"),
+            Self::Layers => include_str!("../../cu/ptx/layers.ptx"),
+            Self::Losses => include_str!("../../cu/ptx/losses.ptx"),
+            Self::Optimizer => include_str!("../../cu/ptx/optimizer.ptx"),
             Self::Scan => include_str!("../../cu/ptx/scan.ptx"),
             Self::Select => include_str!("../../cu/ptx/select.ptx"),
             Self::Tensor => include_str!("../../cu/ptx/tensor.ptx"),
@@ -80,6 +104,22 @@ kernels! {
     Tensor4Words, "tensor_scan_4_words", Tensor;
     Tensor8Words, "tensor_scan_8_words", Tensor;
     Tensor16Words, "tensor_scan_16_words", Tensor;
+    Gather, "gather", Layers;
+    DropOut, "drop_out", Layers;
+    AddBias, "add_bias", Layers;
+    RectifyGradient, "rectify_gradient", Layers;
+    ColumnSums, "column_sums", Layers;
+    Head, "head", Heads;
+    HeadGradient, "head_gradient", Heads;
+    Pack, "pack", Heads;
+    SignWords, "sign_words", Keys;
+    DrawKeys, "draw_keys", Keys;
+    UpdateBank, "update_bank", Keys;
+    Contrastive, "contrastive", Losses;
+    Ranking, "ranking", Losses;
+    SumSquares, "sum_squares", Optimizer;
+    RecordStep, "record_step", Optimizer;
+    Adam, "adam", Optimizer;
 }
 
 impl Kernel {
@@ -87,8 +127,8 @@ impl Kernel {
     #[must_use]
     pub const fn threads(self) -> u32 {
         match self.module() {
-            Module::Scan | Module::Tensor => 256,
             Module::Select => 512,
+            _ => 256,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Exact Hamming search on an NVIDIA card.
+//! Exact Hamming search on an NVIDIA card, and in [`train`] encoding and training.
 //!
 //! Codes are copied to the card once ([`DeviceCodes`]) and stay there; a [`Search`] compares queries
 //! with any number of such matrices in one call and gives the rows that [`Scan`](crate::Scan) would
@@ -17,6 +17,8 @@ mod card;
 #[cfg(not(feature = "cuda"))]
 #[path = "no_card.rs"]
 mod card;
+#[cfg(feature = "cuda")]
+mod card_products;
 mod error;
 mod kernel;
 mod launch;
@@ -26,6 +28,7 @@ mod queries;
 mod resident;
 mod search;
 mod targets;
+pub mod train;
 mod variant;
 
 pub use arguments::ARGUMENT_BYTES;

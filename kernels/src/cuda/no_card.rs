@@ -1,5 +1,6 @@
 //! Stands in for the card in a program built without the feature `cuda`.
 
+use super::train::{Multiply, Product};
 use super::{CudaError, Identity, Launch, Machine, Memory};
 
 /// A card, of which there is none: this program was built without the feature `cuda`.
@@ -69,6 +70,13 @@ unsafe impl Machine for Card {
     }
 
     fn busy_blocks(&self) -> u32 {
+        match *self {}
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Multiply for Card {
+    unsafe fn multiply(&self, _product: Product) -> Result<(), CudaError> {
         match *self {}
     }
 }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use libloading::Library;
+use twinbit_kernels::cuda::train::{self, Multiply, Operand, Precision, Product};
 use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Identity, Kernel, Launch, Machine, Memory};
 
 use crate::compiled::{KernelFunction, compile, run_kernel};
@@ -73,7 +74,7 @@ impl Drop for GuardedMemory {
 
 impl Memory for GuardedMemory {
     fn address(&self) -> u64 {
-        self.pointer().addr() as u64 + GUARD as u64
+        self.pointer().expose_provenance() as u64 + GUARD as u64
     }
 
     fn owner(&self) -> Identity {
@@ -144,6 +145,48 @@ unsafe impl Machine for Blocks {
     }
 }
 
+// SAFETY: products are done when `multiply` returns.
+unsafe impl Multiply for Blocks {
+    unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
+        let ((rows, inner), (_, columns)) = (product.left.shape(), product.right.shape());
+        let numbers = |factor: &Operand| {
+            let pointer = std::ptr::with_exposed_provenance::<f32>(factor.address as usize);
+            // SAFETY: the caller promises as many numbers as the shape says, which lie in memory of
+            // this machine; nothing writes them meanwhile, as the product lies apart.
+            unsafe { std::slice::from_raw_parts(pointer, factor.rows * factor.columns) }
+        };
+        let (left, right) = (numbers(&product.left), numbers(&product.right));
+        let at = |factor: &Operand, row: usize, column: usize| {
+            if factor.transposed { column * factor.columns + row } else { row * factor.columns + column }
+        };
+        let into = std::ptr::with_exposed_provenance_mut::<f32>(product.into as usize);
+        // SAFETY: as above, of the product.
+        let into = unsafe { std::slice::from_raw_parts_mut(into, rows * columns) };
+        for (place, value) in into.iter_mut().enumerate() {
+            let (row, column) = (place / columns, place % columns);
+            let term = |i| {
+                let [a, b] = [left[at(&product.left, row, i)], right[at(&product.right, i, column)]];
+                round(a, product.precision) * round(b, product.precision)
+            };
+            let sum: f32 = (0..inner).map(term).sum();
+            *value = if product.accumulate { *value + sum } else { sum };
+        }
+        Ok(())
+    }
+}
+
+/// Round to the nearest number of fewer bits of mantissa, ties to even.
+fn round(value: f32, precision: Precision) -> f32 {
+    let dropped = match precision {
+        Precision::Float32 => return value,
+        Precision::Tf32 => 13,
+        Precision::Bf16 => 16,
+    };
+    let bits = value.to_bits();
+    let half = (1 << (dropped - 1)) - 1 + (bits >> dropped & 1);
+    f32::from_bits(bits.wrapping_add(half) >> dropped << dropped)
+}
+
 /// The kernels compiled for the CPU, once in a process.
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
@@ -156,6 +199,17 @@ fn library() -> &'static Library {
         // SAFETY: as above, and the library is loaded.
         let sizes = unsafe { **sizes };
         assert_eq!(sizes.map(|bytes| bytes as usize), ARGUMENT_BYTES, "bytes of the argument structures");
+        // SAFETY: `training_argument_bytes` is an array of that many numbers.
+        let sizes =
+            unsafe { library.get::<*const [u32; train::ARGUMENT_BYTES.len()]>("training_argument_bytes") };
+        let sizes = sizes.unwrap();
+        // SAFETY: as above, and the library is loaded.
+        let sizes = unsafe { **sizes };
+        assert_eq!(
+            sizes.map(|bytes| bytes as usize),
+            train::ARGUMENT_BYTES,
+            "bytes of the argument structures"
+        );
         assert!(Kernel::ALL.iter().all(|kernel| {
             // SAFETY: every kernel is a symbol of this type.
             unsafe { library.get::<KernelFunction>(kernel.name()) }.is_ok()

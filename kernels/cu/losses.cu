@@ -1,0 +1,157 @@
+// The two losses of UCCH, each with its gradient.
+
+#include "sums.cuh"
+#include "training.cuh"
+
+struct ContrastiveShared {
+    float2 outputs[MOST_BITS];
+    float2 parts[BLOCK_WARPS][WARP];
+    WarpValues<float> values;
+};
+
+// Turn one side's logits into their gradient, p_j - t_j, and give its loss. Every thread holds the
+// same keys as when it wrote them.
+template <class Side>
+__device__ float softmax(const ContrastiveArgument& argument, float2* weights, WarpValues<float>& values, Side side) {
+    const uint32_t count = argument.count;
+    const auto target = [&](uint32_t key) {
+        return key == 0 ? argument.own_target : key <= argument.neighbors ? argument.neighbor_target : 0.0f;
+    };
+    // The largest logit is taken off first, so that no exponential overflows.
+    float largest = -INFINITY, expected = 0.0f;
+    for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
+        const float logit = side(weights[key]);
+        largest = fmaxf(largest, logit);
+        if (key <= argument.neighbors) expected += target(key) * logit;
+    }
+    largest = block_max(largest, values);
+    expected = block_sum(expected, values);
+    float total = 0.0f;
+    for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
+        float& weight = side(weights[key]);
+        weight = expf(weight - largest);
+        total += weight;
+    }
+    total = block_sum(total, values);
+    for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
+        float& weight = side(weights[key]);
+        weight = weight / total - target(key);
+    }
+    return logf(total) + (largest - expected);
+}
+
+// L_c (eq. 3 and 4) of one sample, both sides; one block a sample. Keys are signs, so that a dot
+// product is a sum of +-h; no gradient flows into them.
+KERNEL(BLOCK_THREADS) contrastive(ARGUMENT(ContrastiveArgument, argument)) {
+    SHARED(ContrastiveShared, shared);
+    const uint32_t sample = blockIdx.x, count = argument.count, bits = argument.bits;
+    const uint32_t words = (bits + 31) / 32;
+    const uint64_t output = static_cast<uint64_t>(sample) * bits;
+    const uint32_t* keys = argument.keys ? argument.keys + static_cast<uint64_t>(sample) * count : nullptr;
+    float2* weights = argument.weights + static_cast<uint64_t>(sample) * count;
+    const auto signs_of = [&](uint32_t key) {
+        const uint32_t row = keys ? keys[key] : key == 0 ? sample : key <= sample ? key - 1 : key;
+        return argument.signs + static_cast<uint64_t>(row) * words;
+    };
+    for (uint32_t i = threadIdx.x; i < words * 32; i += BLOCK_THREADS) {
+        float2 both = {0.0f, 0.0f};  // the last word's unused bits
+        if (i < bits) both = {argument.image[output + i], argument.text[output + i]};
+        shared.outputs[i] = both;
+    }
+    __syncthreads();
+    for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
+        const uint32_t* signs = signs_of(key);
+        float2 sums = {0.0f, 0.0f};
+        for (uint32_t word = 0; word < words; ++word) {
+            const uint32_t bits_of_word = __ldg(signs + word);
+#pragma unroll
+            for (unsigned i = 0; i < 32; ++i) {
+                const float2 both = shared.outputs[word * 32 + i];
+                const float sign = bits_of_word >> i & 1 ? 1.0f : -1.0f;
+                sums.x += sign * both.x;
+                sums.y += sign * both.y;
+            }
+        }
+        weights[key] = {sums.x * argument.scale, sums.y * argument.scale};
+    }
+    const float image_loss = softmax(argument, weights, shared.values, [](float2& both) -> float& { return both.x; });
+    const float text_loss = softmax(argument, weights, shared.values, [](float2& both) -> float& { return both.y; });
+    if (threadIdx.x == 0) argument.losses[sample] = image_loss + text_loss;
+    __syncthreads();
+    // The gradient: every warp adds up its share of the keys, a value a lane, then the shares are added.
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const float scale = argument.scale * argument.share;
+    for (uint32_t word = 0; word < words; ++word) {
+        float2 sums = {0.0f, 0.0f};
+#pragma unroll 4
+        for (uint32_t key = warp; key < count; key += BLOCK_WARPS) {
+            const float sign = __ldg(signs_of(key) + word) >> lane & 1 ? 1.0f : -1.0f;
+            const float2 both = weights[key];
+            sums.x += sign * both.x;
+            sums.y += sign * both.y;
+        }
+        shared.parts[warp][lane] = sums;
+        __syncthreads();
+        const uint32_t place = word * 32 + lane;
+        if (warp < 2 && place < bits) {
+            float sum = 0.0f;
+            for (unsigned part = 0; part < BLOCK_WARPS; ++part) {
+                sum += warp == 0 ? shared.parts[part][lane].x : shared.parts[part][lane].y;
+            }
+            (warp == 0 ? argument.image_gradient : argument.text_gradient)[output + place] = sum * scale;
+        }
+        __syncthreads();
+    }
+}
+
+struct RankingShared {
+    WarpValues<float> values;
+};
+
+// L_r (eq. 8 and 14) or the max-margin loss (eq. 6 and 7) of one row of the similarities (column 0
+// of blocks) or one column of them (column 1).
+KERNEL(BLOCK_THREADS) ranking(ARGUMENT(RankingArgument, argument)) {
+    SHARED(RankingShared, shared);
+    const uint32_t own = blockIdx.x, samples = argument.samples;
+    const uint64_t row_step = blockIdx.y == 0 ? samples : 1, step = blockIdx.y == 0 ? 1 : samples;
+    const float* similarities = argument.similarities + own * row_step;
+    const uint64_t number = static_cast<uint64_t>(blockIdx.y) * samples + own;
+    float* gradients = argument.gradients + number * samples;
+    const float own_value = similarities[own * step];
+    float loss;
+    if (argument.hinges) {
+        float sum = 0.0f, active = 0.0f;
+        for (uint32_t other = threadIdx.x; other < samples; other += BLOCK_THREADS) {
+            const float hinge = similarities[other * step] + (argument.margin - own_value);
+            const bool costs = other != own && hinge > 0.0f;
+            if (costs) sum += hinge;
+            if (costs) active += 1.0f;
+            if (other != own) gradients[other] = costs ? argument.share : 0.0f;
+        }
+        loss = block_sum(sum, shared.values);
+        active = block_sum(active, shared.values);
+        if (threadIdx.x == 0) gradients[own] = -active * argument.share;
+    } else {
+        const float bound = own_value - argument.margin;
+        const auto shifted = [&](float value) { return value < bound ? value - argument.shift : value; };
+        float largest = -INFINITY, total = 0.0f;
+        for (uint32_t other = threadIdx.x; other < samples; other += BLOCK_THREADS) {
+            const float value = shifted(similarities[other * step]);
+            gradients[other] = value;
+            largest = fmaxf(largest, value);
+        }
+        largest = block_max(largest, shared.values);
+        for (uint32_t other = threadIdx.x; other < samples; other += BLOCK_THREADS) {
+            const float value = expf(gradients[other] - largest);
+            gradients[other] = value;
+            total += value;
+        }
+        total = block_sum(total, shared.values);
+        for (uint32_t other = threadIdx.x; other < samples; other += BLOCK_THREADS) {
+            const float own_share = other == own ? argument.share : 0.0f;
+            gradients[other] = gradients[other] / total * argument.share - own_share;
+        }
+        loss = logf(total) + (largest - shifted(own_value)) + argument.margin;
+    }
+    if (threadIdx.x == 0) argument.losses[number] = loss;
+}

@@ -1,0 +1,33 @@
+//! Encoding and training on an NVIDIA card: the hash networks forward and backward, the losses of UCCH,
+//! Adam and the memory bank, all in the memory of a machine.
+//!
+//! [`Encoder`] turns features into codes. [`TrainingStep`] owns everything that training changes; it
+//! starts from a [`TrainingState`] of plain numbers and gives one back, so that training can go on
+//! elsewhere. Matrix products are the machine's ([`Multiply`]): cuBLAS on a card, opened when it is
+//! needed, a plain loop in the tests. Everything else is kernels of ours, run in one order and without
+//! atomic sums, so that the same state, batches and seed give the same numbers on the same machine.
+//!
+//! None of this has been run on a card yet: the tests run the same kernels on the CPU.
+
+mod activations;
+mod arguments;
+mod array;
+mod encoder;
+mod features;
+mod launch;
+mod launch_losses;
+mod layer;
+mod placement;
+mod product;
+mod settings;
+mod state;
+mod step;
+
+pub use arguments::ARGUMENT_BYTES;
+pub use encoder::Encoder;
+pub use features::DeviceFeatures;
+pub use layer::Layer;
+pub use product::{Multiply, Operand, Precision, Product};
+pub use settings::{BatchKeys, RankingLoss, StepSettings};
+pub use state::TrainingState;
+pub use step::{Pairs, StepLosses, TrainingStep};

@@ -1,0 +1,95 @@
+//! The hyper-parameters of a training step.
+
+use super::Precision;
+use crate::Error;
+
+/// The loss that ranks the pairs of a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RankingLoss {
+    /// L_r (eq. 8 and 14).
+    Global {
+        /// Less similar by more than this than the right one is an easy negative.
+        margin: f32,
+        /// What is taken off an easy negative's similarity.
+        shift: f32,
+    },
+    /// L'_r (eq. 6 and 7).
+    MaxMargin {
+        /// The margin.
+        margin: f32,
+    },
+}
+
+/// The hyper-parameters of a step, with the sizes that its memory depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSettings {
+    /// Pairs of a batch.
+    pub batch: usize,
+    /// Rows of the bank drawn for each pair.
+    pub negatives: usize,
+    /// Weight of the contrastive loss; the ranking loss has the rest.
+    pub alpha: f64,
+    /// Temperature of the contrastive loss.
+    pub temperature: f64,
+    /// The ranking loss.
+    pub ranking: RankingLoss,
+    /// Momentum of the memory bank; 0 makes the batch's own keys those of every step.
+    pub momentum: f64,
+    /// Largest norm of all gradients together.
+    pub clip_norm: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Of a pair's bank keys, how many after its own are its neighbors'.
+    pub neighbors: usize,
+    /// What the neighbors together weigh in the contrastive loss.
+    pub neighbor_share: f64,
+    /// Probability with which a feature or a hidden activation is left out, rounded to a 256th.
+    pub dropout: f64,
+    /// Decides, with the number of updates, what is drawn.
+    pub seed: u64,
+    /// What matrix products of the networks round to.
+    pub precision: Precision,
+}
+
+/// The most pairs of a batch: as many as one launch has columns of blocks.
+const MOST_PAIRS: usize = 65_535;
+
+impl StepSettings {
+    /// Keys of a pair that come from the bank: its own, its neighbors', the drawn ones.
+    pub(crate) const fn bank_keys(&self) -> usize {
+        1 + self.neighbors + self.negatives
+    }
+
+    /// Keys of a pair, whatever their source.
+    pub(crate) fn most_keys(&self) -> usize {
+        self.bank_keys().max(self.batch)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let at_most = |what, most: usize, got: usize| {
+            if got > most { Err(Error::Shape { what, expected: most, got }) } else { Ok(()) }
+        };
+        if self.batch == 0 {
+            return Err(Error::Shape { what: "pairs of a batch", expected: 1, got: 0 });
+        }
+        at_most("pairs of a batch, at most", MOST_PAIRS, self.batch)?;
+        at_most("neighbors of a pair, at most", 1 << 20, self.neighbors)?;
+        at_most("negatives of a pair, at most", 1 << 20, self.negatives)
+    }
+
+    /// How many of 256 values of a random byte leave a number out.
+    pub(crate) fn dropped_bytes(&self) -> u32 {
+        (self.dropout * 256.0).round().clamp(0.0, 255.0) as u32
+    }
+}
+
+/// Where a step's contrastive keys come from.
+#[derive(Debug, Clone, Copy)]
+pub enum BatchKeys<'a> {
+    /// Warm-up: the signs of the means of the batch's own outputs.
+    Own,
+    /// The bank's: each pair's own row, its neighbors', and rows drawn on the machine.
+    Drawn,
+    /// Rows of the bank, row-major (batch, keys), each pair's own row first, then its neighbors'.
+    Given(&'a [u32]),
+}

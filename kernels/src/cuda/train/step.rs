@@ -1,0 +1,401 @@
+//! The training step.
+
+use super::super::Machine;
+use super::activations::Activations;
+use super::arguments::StepRecord;
+use super::array::{Array, Matrix};
+use super::features::DeviceFeatures;
+use super::launch::{self, Dropout, Weighted};
+use super::launch_losses::{self as losses, Bank, ContrastiveKeys, Draw, Recorded, Weights, words_of};
+use super::placement::{Placement, zeros};
+use super::product::{Multiply, Operand, Precision, multiply};
+use super::settings::{BatchKeys, StepSettings};
+use super::state::TrainingState;
+use crate::{Error, Modality};
+
+/// Steps whose records the machine holds.
+const RECORDS: usize = 256;
+
+/// The training pairs.
+#[derive(Debug)]
+pub struct Pairs<'a, M: Machine> {
+    /// Features of the images and of the texts: row i of each belongs to pair i.
+    pub features: [&'a DeviceFeatures<M>; 2],
+    /// The neighbors of each pair, row-major; empty where settings ask for none.
+    pub neighbors: &'a [u32],
+}
+
+/// The losses of a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepLosses {
+    /// L_c (eq. 3 and 4), both sides added; 0 where its weight is 0.
+    pub contrastive: f64,
+    /// The ranking loss; 0 where its weight is 0.
+    pub ranking: f64,
+    /// alpha L_c + (1 - alpha) L_r.
+    pub total: f64,
+    /// l2 norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Everything that training changes, in the memory of a machine, with room for a step's numbers.
+#[derive(Debug)]
+pub struct TrainingStep<'a, M: Multiply> {
+    machine: &'a M,
+    settings: StepSettings,
+    features: [&'a DeviceFeatures<M>; 2],
+    placements: [Placement; 2],
+    weights: Weights<M>,
+    updates: u32,
+    bank: Bank<M>,
+    neighbors: Array<M, u32>,
+    /// The pairs of the batch, and the bank rows that are their keys.
+    pairs: Array<M, u32>,
+    keys: Array<M, u32>,
+    batch_signs: Array<M, u32>,
+    activations: [Activations<M>; 2],
+    key_weights: Array<M, f32>,
+    contrastive: [Array<M, f32>; 2],
+    contrastive_losses: Array<M, f32>,
+    similarities: Array<M, f32>,
+    similarity_gradients: Array<M, f32>,
+    ranking: [Array<M, f32>; 2],
+    ranking_losses: Array<M, f32>,
+    squares: Array<M, f64>,
+    clip: Array<M, f32>,
+    undirected: Array<M, u32>,
+    records: Array<M, StepRecord>,
+    recorded: usize,
+    finished: Vec<StepRecord>,
+}
+
+impl<'a, M: Multiply> TrainingStep<'a, M> {
+    /// Copy a state to the machine.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when state, features and settings do not fit together, [`Error::Cuda`] when
+    /// there is not enough memory or the features are in the memory of another machine.
+    pub fn new(
+        machine: &'a M,
+        settings: StepSettings,
+        state: &TrainingState,
+        pairs: Pairs<'a, M>,
+    ) -> Result<Self, Error> {
+        settings.check()?;
+        let bits = state.check()?.bits();
+        let image = Placement::of(&state.networks[0], 0);
+        let text = Placement::of(&state.networks[1], image.end);
+        let placements = [image, text];
+        let rows = state.bank.len() / bits;
+        for (features, placement) in pairs.features.iter().zip(&placements) {
+            machine.identity().check(features.owner())?;
+            same("rows of the features", rows, features.rows())?;
+            same("values of a feature row", placement.inputs(), features.width())?;
+        }
+        same("neighbors of the pairs", rows * settings.neighbors, pairs.neighbors.len())?;
+        named(pairs.neighbors, rows)?;
+        let len = placements[1].end;
+        let array = |len: usize| Array::new(machine, len);
+        let mut weights = Weights {
+            parameters: zeros(machine, len)?,
+            gradients: zeros(machine, len)?,
+            moments: [zeros(machine, len)?, zeros(machine, len)?],
+        };
+        for (side, placement) in placements.iter().enumerate() {
+            placement.write(machine, &state.networks[side], &mut weights.parameters)?;
+            for (moment, array) in state.moments.iter().zip(&mut weights.moments) {
+                placement.write(machine, &moment[side], array)?;
+            }
+        }
+        let batch = settings.batch;
+        let [image, text] = &placements;
+        Ok(Self {
+            features: pairs.features,
+            weights,
+            updates: state.updates,
+            bank: Bank::upload(machine, bits, &state.bank)?,
+            neighbors: Array::upload(machine, pairs.neighbors)?,
+            pairs: Array::new(machine, batch)?,
+            keys: Array::new(machine, batch * settings.bank_keys())?,
+            batch_signs: Array::new(machine, batch * words_of(bits))?,
+            activations: [Activations::new(machine, image, batch)?, Activations::new(machine, text, batch)?],
+            key_weights: array(2 * batch * settings.most_keys())?,
+            contrastive: [array(batch * bits)?, array(batch * bits)?],
+            contrastive_losses: array(batch)?,
+            similarities: array(batch * batch)?,
+            similarity_gradients: array(2 * batch * batch)?,
+            ranking: [array(batch * bits)?, array(batch * bits)?],
+            ranking_losses: array(2 * batch)?,
+            squares: Array::new(machine, machine.busy_blocks() as usize)?,
+            clip: array(1)?,
+            undirected: Array::upload(machine, &[u32::MAX; 2])?,
+            records: Array::new(machine, RECORDS)?,
+            recorded: 0,
+            finished: Vec::new(),
+            machine,
+            settings,
+            placements,
+        })
+    }
+
+    /// Queue one step: losses and gradients of a batch, Adam, the bank's update. It does not wait for
+    /// the machine; [`losses`](Self::losses) does.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are not as many pairs as a batch has, all of them different rows
+    /// of the bank, or the keys are not as many rows of it; [`Error::Cuda`] when the machine fails.
+    pub fn step(&mut self, pairs: &[u32], keys: BatchKeys<'_>, learning_rate: f64) -> Result<(), Error> {
+        self.check_batch(pairs, keys)?;
+        if self.recorded == RECORDS {
+            self.collect()?;
+        }
+        let Self { machine, settings, .. } = self;
+        let keys = if settings.momentum == 0.0 { BatchKeys::Own } else { keys };
+        self.pairs.write(machine, 0, pairs)?;
+        if let BatchKeys::Given(rows) = keys {
+            self.keys.write(machine, 0, rows)?;
+        }
+        self.forward()?;
+        let contrastive = self.settings.alpha > 0.0;
+        if contrastive {
+            self.contrastive(keys)?;
+        }
+        let ranking = self.settings.alpha < 1.0;
+        if ranking {
+            self.rank()?;
+        }
+        self.backward(contrastive, ranking)?;
+        self.record(contrastive, ranking)?;
+        self.updates += 1;
+        let (machine, decay) = (self.machine, self.settings.weight_decay);
+        losses::adam(machine, &self.weights, &self.clip, learning_rate, decay, self.updates)?;
+        let momentum = if matches!(keys, BatchKeys::Own) { 0.0 } else { self.settings.momentum };
+        losses::update_bank(machine, self.outputs(), &self.pairs, &self.bank, momentum)?;
+        Ok(())
+    }
+
+    /// Wait for the machine, and give the losses of all steps since the last call.
+    ///
+    /// # Errors
+    /// [`Error::NoOutput`] when in one of these steps a network's output had no direction: the state is
+    /// then not to be used. [`Error::Cuda`] when the machine fails.
+    pub fn losses(&mut self) -> Result<Vec<StepLosses>, Error> {
+        self.collect()?;
+        let alpha = self.settings.alpha;
+        let records = std::mem::take(&mut self.finished);
+        records
+            .iter()
+            .map(|record| {
+                for modality in Modality::ALL {
+                    let row = record.undirected[modality.index()];
+                    if row != u32::MAX {
+                        return Err(Error::NoOutput { modality, row: row as usize });
+                    }
+                }
+                let (contrastive, ranking) = (f64::from(record.contrastive), f64::from(record.ranking));
+                Ok(StepLosses {
+                    contrastive,
+                    ranking,
+                    total: alpha * contrastive + (1.0 - alpha) * ranking,
+                    gradient_norm: f64::from(record.gradient_norm),
+                })
+            })
+            .collect()
+    }
+
+    /// Wait for the machine, and copy everything that training changes.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the machine fails.
+    pub fn state(&self) -> Result<TrainingState, Error> {
+        let layers = |array: &Array<M, f32>| -> Result<_, Error> {
+            let [image, text] = &self.placements;
+            Ok([image.read(self.machine, array)?, text.read(self.machine, array)?])
+        };
+        let [first, second] = &self.weights.moments;
+        Ok(TrainingState {
+            networks: layers(&self.weights.parameters)?,
+            moments: [layers(first)?, layers(second)?],
+            updates: self.updates,
+            bank: self.bank.values.read(self.machine, 0, self.bank.values.len())?,
+        })
+    }
+
+    /// The gradients of the last step before clipping, in the shapes of the networks.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the machine fails.
+    pub fn gradients(&self) -> Result<[Vec<super::Layer>; 2], Error> {
+        let [image, text] = &self.placements;
+        let gradients = &self.weights.gradients;
+        Ok([image.read(self.machine, gradients)?, text.read(self.machine, gradients)?])
+    }
+
+    /// The outputs of the last step, row-major (batch, bits), image's and text's.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the machine fails.
+    pub fn last_outputs(&self) -> Result<[Vec<f32>; 2], Error> {
+        let [image, text] = &self.activations;
+        Ok([image.read_outputs(self.machine)?, text.read_outputs(self.machine)?])
+    }
+
+    /// The bank rows that were the keys of the last step, row-major (batch, keys), unless they were the
+    /// batch's own.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the machine fails.
+    pub fn last_keys(&self) -> Result<Vec<u32>, Error> {
+        Ok(self.keys.read(self.machine, 0, self.keys.len())?)
+    }
+
+    fn check_batch(&self, pairs: &[u32], keys: BatchKeys<'_>) -> Result<(), Error> {
+        same("pairs of the batch", self.settings.batch, pairs.len())?;
+        named(pairs, self.bank.rows)?;
+        let mut sorted = pairs.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        same("different pairs of the batch", pairs.len(), sorted.len())?;
+        match keys {
+            BatchKeys::Given(rows) => {
+                same("keys of the batch", self.keys.len(), rows.len())?;
+                named(rows, self.bank.rows)
+            }
+            BatchKeys::Own | BatchKeys::Drawn => Ok(()),
+        }
+    }
+
+    fn outputs(&self) -> [Matrix<'_>; 2] {
+        self.activations.each_ref().map(Activations::outputs)
+    }
+
+    fn forward(&self) -> Result<(), Error> {
+        let StepSettings { precision, seed, .. } = self.settings;
+        for side in 0..2 {
+            let activations = &self.activations[side];
+            let features = self.features[side].matrix();
+            launch::gather(self.machine, features, &self.pairs, activations.features())?;
+            let step = u64::from(self.updates);
+            let dropout = Dropout { seed, step, side: side as u32, out: self.settings.dropped_bytes() };
+            let (placement, parameters) = (&self.placements[side], &self.weights.parameters);
+            activations.forward(self.machine, placement, parameters, precision, dropout, &self.undirected)?;
+        }
+        Ok(())
+    }
+
+    /// The contrastive loss and its gradients.
+    fn contrastive(&self, source: BatchKeys<'_>) -> Result<(), Error> {
+        let StepSettings { batch: samples, neighbors, neighbor_share, temperature, seed, .. } = self.settings;
+        let outputs = self.outputs();
+        let own = matches!(source, BatchKeys::Own);
+        match source {
+            BatchKeys::Own => {
+                losses::sign_words(self.machine, outputs[0], Some(outputs[1]), &self.batch_signs)?;
+            }
+            BatchKeys::Drawn => {
+                let (step, rows) = (u64::from(self.updates), self.bank.rows);
+                let draw = Draw { seed, step, samples, width: self.settings.bank_keys(), neighbors, rows };
+                losses::draw_keys(self.machine, draw, &self.pairs, &self.neighbors, &self.keys)?;
+            }
+            BatchKeys::Given(_) => {}
+        }
+        let neighbors = if own { 0 } else { neighbors };
+        let shared = if neighbors > 0 { neighbor_share } else { 0.0 };
+        let keys = ContrastiveKeys {
+            signs: if own { &self.batch_signs } else { &self.bank.signs },
+            keys: (!own).then_some(&self.keys),
+            count: if own { samples } else { self.settings.bank_keys() },
+            neighbors,
+            own_target: (1.0 - shared) as f32,
+            neighbor_target: (shared / neighbors.max(1) as f64) as f32,
+            temperature,
+        };
+        let gradients = self.contrastive.each_ref().map(|array| array.as_matrix(samples, self.bank.bits));
+        let losses = &self.contrastive_losses;
+        losses::contrastive(self.machine, outputs, &keys, &self.key_weights, gradients, losses)?;
+        Ok(())
+    }
+
+    /// The ranking loss and its gradients. Its products are never rounded: they are small, and a
+    /// similarity decides on which side of the margin it is.
+    fn rank(&self) -> Result<(), Error> {
+        let samples = self.settings.batch;
+        let [image, text] = self.outputs();
+        let similarities = self.similarities.as_matrix(samples, samples);
+        let product = |left, right, into, accumulate| {
+            multiply(self.machine, left, right, into, accumulate, Precision::Float32)
+        };
+        product(Operand::plain(image), Operand::transposed(text), similarities, false)?;
+        let gradients = &self.similarity_gradients;
+        losses::ranking(self.machine, similarities, self.settings.ranking, gradients, &self.ranking_losses)?;
+        let rows = gradients.matrix(0, samples, samples);
+        let columns = gradients.matrix(samples * samples, samples, samples);
+        let [of_image, of_text] =
+            self.ranking.each_ref().map(|array| array.as_matrix(samples, image.columns));
+        product(Operand::plain(rows), Operand::plain(text), of_image, false)?;
+        product(Operand::transposed(columns), Operand::plain(text), of_image, true)?;
+        product(Operand::transposed(rows), Operand::plain(image), of_text, false)?;
+        product(Operand::plain(columns), Operand::plain(image), of_text, true)?;
+        Ok(())
+    }
+
+    fn backward(&self, contrastive: bool, ranking: bool) -> Result<(), Error> {
+        let StepSettings { batch, alpha, precision, .. } = self.settings;
+        let scale = 256.0 / (256 - self.settings.dropped_bytes()) as f32;
+        for side in 0..2 {
+            let parts: [Weighted<'_>; 2] = [
+                contrastive.then(|| (self.contrastive[side].as_matrix(batch, self.bank.bits), alpha as f32)),
+                ranking.then(|| (self.ranking[side].as_matrix(batch, self.bank.bits), (1.0 - alpha) as f32)),
+            ];
+            let (placement, parameters) = (&self.placements[side], &self.weights.parameters);
+            let gradients = &self.weights.gradients;
+            self.activations[side].backward(
+                self.machine,
+                placement,
+                parameters,
+                gradients,
+                parts,
+                precision,
+                scale,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, contrastive: bool, ranking: bool) -> Result<(), Error> {
+        let StepSettings { batch, clip_norm, .. } = self.settings;
+        losses::sum_squares(self.machine, &self.weights.gradients, &self.squares)?;
+        let recorded = Recorded {
+            contrastive: contrastive.then(|| (&self.contrastive_losses, (1.0 / batch as f64) as f32)),
+            ranking: ranking
+                .then(|| (&self.ranking_losses, losses::ranking_share(batch, self.settings.ranking))),
+            squares: &self.squares,
+            undirected: &self.undirected,
+            clip: &self.clip,
+            clip_norm,
+        };
+        losses::record_step(self.machine, &recorded, &self.records, self.recorded)?;
+        self.recorded += 1;
+        Ok(())
+    }
+
+    /// Wait, and take the records from the machine.
+    fn collect(&mut self) -> Result<(), Error> {
+        let records = self.records.read(self.machine, 0, self.recorded)?;
+        self.finished.extend(records);
+        self.recorded = 0;
+        Ok(())
+    }
+}
+
+fn same(what: &'static str, expected: usize, got: usize) -> Result<(), Error> {
+    if expected == got { Ok(()) } else { Err(Error::Shape { what, expected, got }) }
+}
+
+/// Every number names a row.
+fn named(numbers: &[u32], rows: usize) -> Result<(), Error> {
+    match numbers.iter().find(|&&number| number as usize >= rows) {
+        Some(&number) => same("rows of the memory bank", number as usize + 1, rows),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,226 @@
+//! Training and encoding on a machine, compared with their definition.
+
+use twinbit_kernels::cuda::train::{
+    BatchKeys, DeviceFeatures, Encoder, Layer, Multiply, Pairs, Precision, RankingLoss, StepLosses,
+    StepSettings, TrainingState, TrainingStep,
+};
+
+use crate::cases::Numbers;
+use crate::oracle::{Layer64, Oracle, Outcome, draw_keys};
+
+/// The largest error of float32, relative to the largest number of a tensor.
+pub(crate) const FLOAT32: f64 = 1e-4;
+
+/// The sizes of a training run, image's and text's where there are two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) pairs: usize,
+    pub(crate) features: [usize; 2],
+    pub(crate) hidden: usize,
+    pub(crate) layers: [usize; 2],
+    pub(crate) bits: usize,
+}
+
+/// Uniform in -1..1.
+fn unit(numbers: &mut Numbers) -> f32 {
+    (numbers.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+}
+
+/// A network with weights as training starts with.
+pub(crate) fn network(
+    numbers: &mut Numbers,
+    inputs: usize,
+    hidden: usize,
+    layers: usize,
+    bits: usize,
+) -> Vec<Layer> {
+    (0..layers)
+        .map(|layer| {
+            let inputs = if layer == 0 { inputs } else { hidden };
+            let outputs = if layer + 1 == layers { bits } else { hidden };
+            let bound = 1.0 / (inputs as f32).sqrt();
+            let mut draw = |count: usize| (0..count).map(|_| unit(numbers) * bound).collect();
+            Layer { inputs, outputs, weight: draw(inputs * outputs), bias: draw(outputs) }
+        })
+        .collect()
+}
+
+/// A training run at its start.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) settings: StepSettings,
+    pub(crate) sizes: Sizes,
+    pub(crate) state: TrainingState,
+    pub(crate) features: [Vec<f32>; 2],
+    pub(crate) neighbors: Vec<u32>,
+}
+
+/// Settings near those of the paper.
+pub(crate) fn settings(batch: usize, negatives: usize) -> StepSettings {
+    StepSettings {
+        batch,
+        negatives,
+        alpha: 0.7,
+        temperature: 0.9,
+        ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
+        momentum: 0.4,
+        clip_norm: 1.0,
+        weight_decay: 1e-6,
+        neighbors: 0,
+        neighbor_share: 0.0,
+        dropout: 0.0,
+        seed: 0x1234_5678_9abc,
+        precision: Precision::Float32,
+    }
+}
+
+impl Run {
+    pub(crate) fn new(numbers: &mut Numbers, sizes: Sizes, settings: StepSettings) -> Self {
+        let Sizes { pairs, features, hidden, layers, bits } = sizes;
+        let networks = [0, 1].map(|side| network(numbers, features[side], hidden, layers[side], bits));
+        let size = 1.0 / (bits as f32).sqrt();
+        // Zeros count as positive.
+        let sign = |draw| [-size, -size, -size, size, 0.0, -0.0][draw];
+        let bank = (0..pairs * bits).map(|_| sign(numbers.below(6))).collect();
+        let features = features.map(|width| (0..pairs * width).map(|_| unit(numbers)).collect());
+        let neighbors = (0..pairs * settings.neighbors).map(|_| numbers.below(pairs) as u32).collect();
+        Self { settings, sizes, state: TrainingState::new(networks, bank), features, neighbors }
+    }
+
+    pub(crate) fn upload<M: Multiply>(&self, machine: &M) -> [DeviceFeatures<M>; 2] {
+        [0, 1].map(|side| {
+            DeviceFeatures::upload(machine, self.sizes.features[side], &self.features[side]).unwrap()
+        })
+    }
+
+    pub(crate) fn start<'a, M: Multiply>(
+        &'a self,
+        machine: &'a M,
+        features: &'a [DeviceFeatures<M>; 2],
+        state: &TrainingState,
+    ) -> TrainingStep<'a, M> {
+        let pairs = Pairs { features: features.each_ref(), neighbors: &self.neighbors };
+        TrainingStep::new(machine, self.settings.clone(), state, pairs).unwrap()
+    }
+
+    /// The pairs of a batch, all different.
+    pub(crate) fn batch(&self, numbers: &mut Numbers) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.sizes.pairs as u32).collect();
+        for place in 0..self.settings.batch {
+            let other = place + numbers.below(order.len() - place);
+            order.swap(place, other);
+        }
+        order.truncate(self.settings.batch);
+        order
+    }
+
+    /// Steps with the batch's own keys, then with drawn ones, compared in everything that comes out.
+    pub(crate) fn check<M: Multiply>(&self, machine: &M, warm_up: usize, steps: usize) -> TrainingState {
+        let features = self.upload(machine);
+        let mut training = self.start(machine, &features, &self.state);
+        let mut oracle = Oracle::new(&self.state.networks, &self.state.bank);
+        let mut numbers = Numbers::new(77);
+        for step in 0..steps {
+            let pairs = self.batch(&mut numbers);
+            let own = step < warm_up || self.settings.momentum == 0.0;
+            training.step(&pairs, if own { BatchKeys::Own } else { BatchKeys::Drawn }, 1e-3).unwrap();
+            let keys = draw_keys(&self.settings, step as u32, &pairs, &self.neighbors, self.sizes.pairs);
+            if !own && self.settings.alpha > 0.0 {
+                assert_eq!(training.last_keys().unwrap(), keys, "keys of step {step}");
+            }
+            let sides = self.features.each_ref().map(Vec::as_slice);
+            let outcome =
+                oracle.step(&self.settings, sides, &pairs, if own { None } else { Some(&keys) }, 1e-3);
+            let losses = training.losses().unwrap();
+            assert_eq!(losses.len(), 1, "losses of one step");
+            let what = format!("{:?}, step {step}", self.sizes);
+            compare_step(&what, &mut training, &losses[0], &outcome);
+            compare_state(&what, &training.state().unwrap(), &oracle);
+        }
+        training.state().unwrap()
+    }
+}
+
+fn compare_step<M: Multiply>(
+    what: &str,
+    training: &mut TrainingStep<'_, M>,
+    losses: &StepLosses,
+    outcome: &Outcome,
+) {
+    let got = [losses.contrastive, losses.ranking, losses.gradient_norm];
+    for (got, expected) in got.into_iter().zip([outcome.contrastive, outcome.ranking, outcome.norm]) {
+        close(&format!("{what}: losses and norm"), &[got as f32], &[expected], FLOAT32);
+    }
+    for (got, expected) in training.last_outputs().unwrap().iter().zip(&outcome.outputs) {
+        close(&format!("{what}: outputs"), got, expected, FLOAT32);
+    }
+    for (got, expected) in training.gradients().unwrap().iter().zip(&outcome.gradients) {
+        compare_layers(&format!("{what}: gradients"), got, expected);
+    }
+}
+
+fn compare_state(what: &str, state: &TrainingState, oracle: &Oracle) {
+    for (got, expected) in state.networks.iter().zip(&oracle.networks) {
+        compare_layers(&format!("{what}: parameters"), got, expected);
+    }
+    for (moments, expected) in state.moments.iter().zip(&oracle.moments) {
+        for (layers, expected) in moments.iter().zip(expected) {
+            for (layer, expected) in layers.iter().zip(expected) {
+                let got = [&layer.weight[..], &layer.bias].concat();
+                close(&format!("{what}: moments"), &got, expected, FLOAT32);
+            }
+        }
+    }
+    close(&format!("{what}: bank"), &state.bank, &oracle.bank, FLOAT32);
+    assert_eq!(state.updates, oracle.updates, "{what}: updates");
+}
+
+fn compare_layers(what: &str, got: &[Layer], expected: &[Layer64]) {
+    assert_eq!(got.len(), expected.len(), "{what}: layers");
+    for (number, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let weights = got.weight.len();
+        close(&format!("{what}, weight {number}"), &got.weight, &expected.values[..weights], FLOAT32);
+        close(&format!("{what}, bias {number}"), &got.bias, &expected.values[weights..], FLOAT32);
+    }
+}
+
+/// Every number is as near to the expected one as `tolerance` of the largest one.
+pub(crate) fn close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    for (place, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        let error = (f64::from(got) - expected).abs() / largest;
+        assert!(error < tolerance, "{what}: {got} is not {expected} at {place}, error {error:.1e}");
+    }
+}
+
+/// Codes of rows, compared with the signs of float64 outputs where these are at least `distance`
+/// from 0, of the largest one. How many bits differ nearer to it.
+pub(crate) fn check_codes<M: Multiply>(
+    machine: &M,
+    layers: &[Layer],
+    features: &[f32],
+    batch: usize,
+    precision: Precision,
+    distance: f64,
+) -> usize {
+    let mut encoder = Encoder::new(machine, layers, batch, precision).unwrap();
+    let codes = encoder.encode(features).unwrap();
+    let oracle = Oracle::new(&[layers.to_vec(), layers.to_vec()], &[]);
+    let products = oracle.products(0, features);
+    let largest = products.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    let bits = encoder.bits().bits();
+    assert_eq!((codes.rows(), codes.bits()), (features.len() / encoder.inputs(), encoder.bits()));
+    let mut different = 0;
+    for (row, products) in products.chunks_exact(bits).enumerate() {
+        let code = codes.as_codes().row(row);
+        for (bit, &product) in products.iter().enumerate() {
+            let positive = code[bit / 8] >> (7 - bit % 8) & 1 == 1;
+            if positive != (product >= 0.0) {
+                assert!(product.abs() < distance * largest, "row {row}, bit {bit}: {product}");
+                different += 1;
+            }
+        }
+    }
+    different
+}

@@ -1,0 +1,250 @@
+//! Encoding and the training step on the CPU: the CUDA kernels compiled from their sources, against
+//! their definition in float64 and against recorded runs of the public UCCH code.
+#![cfg(target_os = "linux")]
+
+#[path = "support/blocks.rs"]
+#[allow(dead_code, reason = "launches are counted elsewhere")]
+mod blocks;
+#[path = "support/cases.rs"]
+#[allow(dead_code, reason = "only its numbers are used here")]
+mod cases;
+#[path = "support/compiled.rs"]
+mod compiled;
+#[path = "support/fixture.rs"]
+mod fixture;
+#[path = "support/oracle.rs"]
+mod oracle;
+#[path = "support/training.rs"]
+mod training;
+
+use blocks::Blocks;
+use cases::Numbers;
+use fixture::Fixture;
+use oracle::philox;
+use training::{Run, Sizes, check_codes, network, settings};
+use twinbit_kernels::cuda::CudaError;
+use twinbit_kernels::cuda::train::{
+    BatchKeys, DeviceFeatures, Encoder, Layer, Pairs, Precision, RankingLoss, StepSettings, TrainingState,
+    TrainingStep,
+};
+use twinbit_kernels::{Error, Modality};
+
+/// Sizes that divide nothing.
+const ODD: Sizes = Sizes { pairs: 37, features: [13, 7], hidden: 21, layers: [3, 2], bits: 40 };
+
+#[test]
+fn recorded_runs_are_repeated() {
+    for (seed, fixture) in Fixture::all().iter().enumerate() {
+        fixture.replay(&Blocks::new(seed as u64));
+    }
+}
+
+#[test]
+fn rounded_products_give_the_recorded_losses_nearly() {
+    for fixture in Fixture::all() {
+        for precision in [Precision::Tf32, Precision::Bf16] {
+            fixture.check_rounded_losses(&Blocks::new(3), precision);
+        }
+    }
+}
+
+#[test]
+fn steps_follow_their_definition() {
+    let shapes = [
+        (ODD, 9, 33, 1),
+        (Sizes { pairs: 20, features: [300, 5], hidden: 270, layers: [2, 1], bits: 8 }, 3, 1, 1),
+        (Sizes { pairs: 12, features: [6, 9], hidden: 5, layers: [1, 3], bits: 328 }, 1, 300, 0),
+    ];
+    for (seed, (sizes, batch, negatives, warm_up)) in (1..).zip(shapes) {
+        let run = Run::new(&mut Numbers::new(seed), sizes, settings(batch, negatives));
+        run.check(&Blocks::new(seed), warm_up, 3);
+    }
+}
+
+#[test]
+fn a_similarity_exactly_on_the_margin_is_not_shifted() {
+    let sizes = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 16 };
+    let ranking = RankingLoss::Global { margin: 0.0, shift: 1.0 };
+    let mut run =
+        Run::new(&mut Numbers::new(2), sizes, StepSettings { alpha: 0.0, ranking, ..settings(5, 1) });
+    // All pairs are the same, so that all similarities are.
+    run.features = [vec![0.5; 15], vec![-0.25; 15]];
+    let machine = Blocks::new(1);
+    let features = run.upload(&machine);
+    let mut training = run.start(&machine, &features, &run.state);
+    training.step(&[3, 1, 0, 2, 4], BatchKeys::Drawn, 1e-3).unwrap();
+    let loss = training.losses().unwrap()[0].ranking;
+    assert!((loss - 2.0 * 5.0_f64.ln()).abs() < 1e-5, "{loss}");
+}
+
+#[test]
+fn more_pairs_than_threads_and_the_longest_code_fit() {
+    let sizes = Sizes { pairs: 270, features: [4, 3], hidden: 6, layers: [2, 1], bits: 16 };
+    Run::new(&mut Numbers::new(5), sizes, settings(260, 2)).check(&Blocks::new(5), 1, 2);
+    let sizes = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 4096 };
+    Run::new(&mut Numbers::new(6), sizes, settings(2, 5)).check(&Blocks::new(6), 0, 1);
+}
+
+#[test]
+fn every_setting_follows_its_definition() {
+    let changes: [fn(&mut StepSettings); 8] = [
+        |settings| settings.alpha = 1.0,
+        |settings| settings.alpha = 0.0,
+        |settings| settings.momentum = 0.0,
+        |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
+        |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
+        |settings| settings.dropout = 0.4,
+        |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
+        |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0 },
+    ];
+    for (seed, change) in (1..).zip(changes) {
+        let mut settings = settings(9, 33);
+        change(&mut settings);
+        Run::new(&mut Numbers::new(seed), ODD, settings).check(&Blocks::new(seed), 1, 2);
+    }
+}
+
+/// The states after some steps in one schedule.
+fn train(run: &Run, seed: u64, start: &TrainingState, batches: &[Vec<u32>]) -> TrainingState {
+    let machine = Blocks::new(seed);
+    let features = run.upload(&machine);
+    let mut training = run.start(&machine, &features, start);
+    for pairs in batches {
+        training.step(pairs, BatchKeys::Drawn, 1e-3).unwrap();
+    }
+    assert_eq!(training.losses().unwrap().len(), batches.len());
+    training.state().unwrap()
+}
+
+#[test]
+fn schedules_and_interruptions_change_no_bit() {
+    let settings = StepSettings { dropout: 0.2, ..settings(9, 33) };
+    let mut numbers = Numbers::new(8);
+    let run = Run::new(&mut numbers, ODD, settings);
+    let batches: Vec<Vec<u32>> = (0..4).map(|_| run.batch(&mut numbers)).collect();
+    let expected = train(&run, 1, &run.state, &batches);
+    assert_ne!(expected.networks, run.state.networks);
+    assert_eq!(train(&run, 2, &run.state, &batches), expected, "another schedule");
+    let half = train(&run, 3, &run.state, &batches[..2]);
+    assert_eq!(train(&run, 4, &half, &batches[2..]), expected, "saved and resumed");
+    let mut other = run.clone();
+    other.settings.seed += 1;
+    assert_ne!(train(&other, 1, &run.state, &batches), expected, "another seed");
+}
+
+#[test]
+fn random_words_are_those_of_the_authors() {
+    // Known answers of Random123.
+    assert_eq!(philox(0, [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+    assert_eq!(philox(u64::MAX, [u32::MAX; 4]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+}
+
+#[test]
+fn losses_of_many_steps_are_kept() {
+    let sizes = Sizes { pairs: 3, features: [2, 2], hidden: 2, layers: [1, 1], bits: 8 };
+    let run = Run::new(&mut Numbers::new(4), sizes, settings(2, 1));
+    let machine = Blocks::new(1);
+    let features = run.upload(&machine);
+    let mut training = run.start(&machine, &features, &run.state);
+    for step in 0..300 {
+        training.step(&[step % 3, (step + 1) % 3], BatchKeys::Drawn, 1e-2).unwrap();
+    }
+    let losses = training.losses().unwrap();
+    assert_eq!(losses.len(), 300);
+    assert!(losses.iter().all(|losses| losses.total.is_finite()));
+    assert_eq!(training.losses().unwrap(), []);
+}
+
+#[test]
+fn codes_are_the_signs_of_the_outputs() {
+    let mut numbers = Numbers::new(9);
+    for (seed, bits) in (1..).zip([8, 16, 24, 32, 64, 72, 128, 1000]) {
+        let layers = network(&mut numbers, 19, 23, 1 + seed as usize % 3, bits);
+        // 33 rows in batches of 14: the last one is not full.
+        let features: Vec<f32> = (0..33 * 19).map(|_| numbers.below(2000) as f32 / 1000.0 - 1.0).collect();
+        let machine = Blocks::new(seed);
+        assert_eq!(check_codes(&machine, &layers, &features, 14, Precision::Float32, 1e-6), 0);
+        let different = check_codes(&machine, &layers, &features, 14, Precision::Bf16, 2e-2);
+        assert!(different * 20 < 33 * bits, "{different} bits of {bits} x 33 differ");
+    }
+}
+
+#[test]
+fn codes_are_those_that_the_cpu_packs() {
+    // One layer that is its own input: the codes are the features' signs, zeros included.
+    let bits = 40;
+    let mut weight = vec![0.0; bits * bits];
+    (0..bits).for_each(|i| weight[i * bits + i] = 1.0);
+    let layer = Layer { inputs: bits, outputs: bits, weight, bias: vec![0.0; bits] };
+    let mut numbers = Numbers::new(10);
+    let features: Vec<f32> = (0..bits * 11).map(|_| numbers.below(5) as f32 - 2.0).collect();
+    let machine = Blocks::new(1);
+    let mut encoder = Encoder::new(&machine, &[layer], 8, Precision::Bf16).unwrap();
+    let codes = encoder.encode(&features).unwrap();
+    let expected = twinbit_kernels::pack_signs(&features, encoder.bits()).unwrap();
+    assert_eq!(codes.as_bytes(), expected.as_bytes());
+    assert_eq!(encoder.encode(&[]).unwrap().rows(), 0);
+}
+
+#[test]
+fn rows_without_a_direction_are_named() {
+    let dead = |inputs| Layer { inputs, outputs: 16, weight: vec![0.0; inputs * 16], bias: vec![0.0; 16] };
+    let machine = Blocks::new(1);
+    let mut encoder = Encoder::new(&machine, &[dead(3)], 4, Precision::Float32).unwrap();
+    assert!(matches!(encoder.encode(&[1.0; 6]), Err(Error::NoDirection { row: 0 })));
+    let layer = Layer { bias: vec![1.0; 16], ..dead(3) };
+    let mut encoder = Encoder::new(&machine, &[layer], 4, Precision::Float32).unwrap();
+    let mut features = [1.0; 18];
+    assert_eq!(encoder.encode(&features).unwrap().as_codes().row(5), [0xff; 2]);
+    features[16] = f32::NAN;
+    assert!(matches!(encoder.encode(&features), Err(Error::NoDirection { row: 5 })));
+
+    let sizes = Sizes { pairs: 4, features: [3, 3], hidden: 2, layers: [1, 1], bits: 16 };
+    let mut run = Run::new(&mut Numbers::new(3), sizes, settings(2, 3));
+    run.state.networks[1] = vec![dead(3)];
+    let features = run.upload(&machine);
+    let mut training = run.start(&machine, &features, &run.state);
+    training.step(&[2, 1], BatchKeys::Own, 1e-3).unwrap();
+    assert!(matches!(training.losses(), Err(Error::NoOutput { modality: Modality::Text, row: 0 })));
+    assert!(training.state().unwrap().networks[0][0].weight.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let run = Run::new(&mut Numbers::new(1), ODD, settings(9, 33));
+    let machine = Blocks::new(1);
+    let features = run.upload(&machine);
+    let mut training = run.start(&machine, &features, &run.state);
+    let mut refused = |pairs: &[u32], keys| {
+        assert!(matches!(training.step(pairs, keys, 1e-3), Err(Error::Shape { .. })), "{pairs:?}");
+    };
+    refused(&[0, 1, 2], BatchKeys::Drawn);
+    refused(&[0, 1, 2, 3, 4, 5, 6, 7, 37], BatchKeys::Drawn);
+    refused(&[0, 1, 2, 3, 4, 5, 6, 7, 3], BatchKeys::Drawn);
+    refused(&[0, 1, 2, 3, 4, 5, 6, 7, 8], BatchKeys::Given(&[0; 9 * 33]));
+    refused(&[0, 1, 2, 3, 4, 5, 6, 7, 8], BatchKeys::Given(&[37; 9 * 34]));
+
+    let start = |settings: &StepSettings, state: &TrainingState, features: &[DeviceFeatures<Blocks>; 2]| {
+        let pairs = Pairs { features: features.each_ref(), neighbors: &[] };
+        TrainingStep::new(&machine, settings.clone(), state, pairs).map(|_| ()).unwrap_err()
+    };
+    let shape = |error| matches!(error, Error::Shape { .. });
+    assert!(shape(start(&StepSettings { batch: 0, ..run.settings.clone() }, &run.state, &features)));
+    assert!(shape(start(&StepSettings { neighbors: 2, ..run.settings.clone() }, &run.state, &features)));
+    let mut state = run.state.clone();
+    state.bank.pop();
+    assert!(shape(start(&run.settings, &state, &features)));
+    let mut state = run.state.clone();
+    state.moments[1][0].pop();
+    assert!(shape(start(&run.settings, &state, &features)));
+    let narrow = [0, 1].map(|side| DeviceFeatures::upload(&machine, 1, &run.features[side]).unwrap());
+    assert!(shape(start(&run.settings, &run.state, &narrow)));
+    let elsewhere = run.upload(&Blocks::new(2));
+    let error = start(&run.settings, &run.state, &elsewhere);
+    assert!(matches!(error, Error::Cuda(CudaError::OtherMachine)));
+    assert!(shape(Encoder::new(&machine, &[], 8, Precision::Float32).unwrap_err()));
+    let seven = network(&mut Numbers::new(1), 3, 3, 1, 7);
+    assert!(matches!(Encoder::new(&machine, &seven, 8, Precision::Float32), Err(Error::Bits { bits: 7 })));
+    let mut encoder = Encoder::new(&machine, &run.state.networks[0], 8, Precision::Float32).unwrap();
+    assert!(shape(encoder.encode(&[0.0; 14]).unwrap_err()));
+}

@@ -73,6 +73,16 @@ impl<'a> Search<'a> {
         self
     }
 
+    /// The time expected of scanning for so many queries together, on the machine that the planner was
+    /// calibrated on.
+    #[must_use]
+    pub fn scan_time(&self, queries: usize) -> Duration {
+        let codes = self.scan.codes;
+        let left = self.scan.mask.map_or(1.0, share_left);
+        let threads = rayon::current_num_threads();
+        nanoseconds(queries as f64 * scan_cost(codes.bits(), codes.rows(), left, queries, threads))
+    }
+
     /// The `k` nearest rows to each query, as [`Scan::top_k`] finds them.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ mod compiled;
 use blocks::Blocks;
 use cases::{Case, Numbers, Spread};
 use twinbit_kernels::cuda::{
-    CudaError, DeviceCodes, DeviceMask, MOST_NEAREST, Machine, Plan, Search, Target, Variant,
+    AnyMachine, CudaError, DeviceCodes, DeviceMask, MOST_NEAREST, Machine, Plan, Search, Target, Variant,
 };
 use twinbit_kernels::{CodeBits, CodesBuf, Error, RowMask};
 
@@ -181,4 +181,36 @@ fn memory_of_another_machine_is_refused() {
     let mut memory = other.allocate(8).unwrap();
     assert_eq!(ours.write(&mut memory, 0, &[1]), Err(CudaError::OtherMachine));
     assert_eq!(ours.read(&memory, 0, &mut [1]), Err(CudaError::OtherMachine));
+}
+
+#[test]
+fn a_machine_without_its_type_answers_the_same_and_knows_its_own_memory() {
+    let mut numbers = Numbers::new(12);
+    let case = Case::new(&mut numbers, 64, Spread::Random, &[(700, None), (500, Some(4))], 3);
+    case.check(&AnyMachine::new(Blocks::new(1)), None, 20, 26);
+    let codes = case.segments[0].0.as_codes();
+    let (one, other) = (AnyMachine::new(Blocks::new(1)), AnyMachine::new(Blocks::new(1)));
+    let resident = DeviceCodes::upload(&one, codes).unwrap();
+    let targets = [Target { codes: &resident, mask: None }];
+    let found = Search::new(&other, &targets).top_k(case.queries.as_codes(), 1);
+    assert_eq!(found, Err(Error::Cuda(CudaError::OtherMachine)));
+    assert!(Search::new(&one.clone(), &targets).top_k(case.queries.as_codes(), 1).is_ok());
+}
+
+#[test]
+fn copies_and_searches_end_when_they_are_told_to() {
+    let mut numbers = Numbers::new(13);
+    let case = Case::new(&mut numbers, 64, Spread::Random, &[(3000, None)], 2);
+    let machine = Blocks::new(1);
+    let codes = case.segments[0].0.as_codes();
+    assert_eq!(DeviceCodes::upload_until(&machine, codes, &|| true).unwrap_err(), Error::Stopped);
+    let resident = DeviceCodes::upload(&machine, codes).unwrap();
+    let targets = [Target { codes: &resident, mask: None }];
+    let queries = case.queries.as_codes();
+    let stopped = Search::new(&machine, &targets).stop(&|| true);
+    assert_eq!(stopped.top_k(queries, 5), Err(Error::Stopped));
+    assert_eq!(stopped.count_within(queries, 5), Err(Error::Stopped));
+    let search = Search::new(&machine, &targets);
+    assert_eq!(search.stop(&|| false).top_k(queries, 5), search.top_k(queries, 5));
+    assert_eq!(search.stop(&|| false).count_within(queries, 25), search.count_within(queries, 25));
 }

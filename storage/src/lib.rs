@@ -142,6 +142,7 @@ pub use part::Part;
 pub use predicate::{Comparison, Predicate};
 pub use record::{NewRecord, StoredRecord, StoredText, TextInput, Written};
 pub use repair::RepairReport;
+pub use segment::CodesIdentity;
 pub use schema::{CollectionConfig, CollectionInfo, FieldId, FieldSpec, FieldType, IdKind, InputKind};
 pub use stats::{StoreStats, StoredBytes};
 pub use store::Store;

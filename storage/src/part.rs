@@ -15,7 +15,7 @@ use crate::id::{CollectionId, RecordId};
 use crate::indexer::OpenIndex;
 use crate::keys;
 use crate::record::{StoredRecord, StoredText};
-use crate::segment::Segment;
+use crate::segment::{CodesIdentity, Segment};
 
 /// Where the rows of a part are.
 #[derive(Debug)]
@@ -240,6 +240,11 @@ impl Part {
     /// modality.
     pub fn codes(&self, modality: Modality) -> Option<Codes<'_>> {
         self.data.codes(modality)
+    }
+
+    /// Which file the codes lie in, however many snapshots share it; `None` where they lie in no file.
+    pub fn codes_identity(&self) -> Option<CodesIdentity> {
+        self.data.segment()?.codes.as_ref().map(CodesIdentity::of)
     }
 
     /// What the [indexer](crate::SegmentIndexer) made of the index of these codes; `None` where there

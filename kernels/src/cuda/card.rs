@@ -35,6 +35,8 @@ pub struct Card {
     functions: Functions,
     staging: Mutex<Option<[Staging; 2]>>,
     name: String,
+    capability: (i32, i32),
+    cuda_version: i32,
     multiprocessors: u32,
 }
 
@@ -132,6 +134,8 @@ impl Card {
             functions: load_functions()?,
             staging: Mutex::new(None),
             name: context.name().map_err(failed("tell the card's name"))?,
+            capability: (major, minor),
+            cuda_version: found,
             multiprocessors: multiprocessors.unsigned_abs(),
             context,
         })
@@ -141,6 +145,18 @@ impl Card {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The card's compute capability, major and minor number.
+    #[must_use]
+    pub const fn compute_capability(&self) -> (i32, i32) {
+        self.capability
+    }
+
+    /// The CUDA version that the driver speaks, as 1000 times the major plus 10 times the minor number.
+    #[must_use]
+    pub const fn cuda_version(&self) -> i32 {
+        self.cuda_version
     }
 
     /// Free and total memory in bytes.

@@ -10,6 +10,7 @@
 //! are in `kernels/cu`. Everything here works on a [`Machine`], of which the card is one; the tests
 //! have another one, which runs the same sources on the CPU.
 
+mod any;
 mod arguments;
 mod candidates;
 #[cfg(feature = "cuda")]
@@ -31,6 +32,7 @@ mod targets;
 pub mod train;
 mod variant;
 
+pub use any::{AnyMachine, AnyMemory};
 pub use arguments::ARGUMENT_BYTES;
 pub use card::Card;
 pub use error::CudaError;

@@ -22,6 +22,18 @@ impl Card {
         match *self {}
     }
 
+    /// The card's compute capability, major and minor number.
+    #[must_use]
+    pub const fn compute_capability(&self) -> (i32, i32) {
+        match *self {}
+    }
+
+    /// The CUDA version that the driver speaks, as 1000 times the major plus 10 times the minor number.
+    #[must_use]
+    pub const fn cuda_version(&self) -> i32 {
+        match *self {}
+    }
+
     /// Free and total memory in bytes.
     ///
     /// # Errors

@@ -75,6 +75,15 @@ impl Plan {
         pieces
     }
 
+    /// The same pieces, cut so that none has more than `most` tiles.
+    pub(crate) fn cut(pieces: Vec<Range<u64>>, most: u64) -> Vec<Range<u64>> {
+        let cut = |piece: Range<u64>| {
+            let starts = piece.clone().step_by(most.max(1) as usize);
+            starts.map(move |first| first..piece.end.min(first + most.max(1)))
+        };
+        pieces.into_iter().flat_map(cut).collect()
+    }
+
     /// Smaller pieces for one that did not fit.
     pub(crate) fn split(&self, piece: Range<u64>, k: u32) -> Vec<Range<u64>> {
         let fitting = u64::from(self.capacity(k) - k) / TILE_ROWS;
@@ -109,6 +118,8 @@ mod tests {
             assert!(plan.queries() * plan.capacity(k as u32) as usize * 8 <= Plan::MEMORY);
         }
         assert!(Plan::of(1, 10).pieces(0, 10).is_empty());
+        let cut = Plan::cut(Plan::of(1, 10).pieces(tiles, 10), 1000);
+        assert!(cover(&cut, 0..tiles) && cut.iter().all(|piece| piece.end - piece.start <= 1000));
         let many = Plan::of(1, 10).pieces(Plan::MOST_TILES * 10, 10);
         assert!(many.iter().all(|piece| piece.end - piece.start <= Plan::MOST_TILES));
     }

@@ -3,6 +3,9 @@
 use super::{Identity, Machine, Memory};
 use crate::{CodeBits, Codes, Error, RowMask};
 
+/// Bytes copied before it is asked again whether the copy is still wanted.
+const COPIED_AT_ONCE: usize = 64 << 20;
+
 /// A matrix of codes in the memory of a machine, in the layout of [`Codes`].
 #[derive(Debug)]
 pub struct DeviceCodes<M: Machine> {
@@ -17,9 +20,26 @@ impl<M: Machine> DeviceCodes<M> {
     /// # Errors
     /// [`Error::Cuda`] when there is not enough memory or the driver refuses.
     pub fn upload(machine: &M, codes: Codes<'_>) -> Result<Self, Error> {
+        Self::upload_until(machine, codes, &|| false)
+    }
+
+    /// The same, unless `stop`, which is asked every few milliseconds, says that it is no longer wanted.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload); [`Error::Stopped`] when `stop` said so.
+    pub fn upload_until(
+        machine: &M,
+        codes: Codes<'_>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Self, Error> {
         let bytes: &[u8] = bytemuck::cast_slice(codes.lines());
         let mut memory = machine.allocate(bytes.len())?;
-        machine.write(&mut memory, 0, bytes)?;
+        for (number, chunk) in bytes.chunks(COPIED_AT_ONCE).enumerate() {
+            if stop() {
+                return Err(Error::Stopped);
+            }
+            machine.write(&mut memory, number * COPIED_AT_ONCE, chunk)?;
+        }
         Ok(Self { bits: codes.bits(), rows: codes.rows(), memory })
     }
 

@@ -1,13 +1,28 @@
 //! The search: queries in groups, rows in pieces, answers as the CPU gives them.
 
+use super::arguments::TILE_ROWS;
 use super::candidates::DeviceCandidates;
 use super::queries::DeviceQueries;
 use super::targets::TargetTable;
 use super::{DeviceMask, Machine, Plan, Target, Variant, launch};
-use crate::{Codes, Error};
+use crate::{CodeBits, Codes, Error};
 
 /// The most rows that can be asked for; more are searched for on the CPU.
 pub const MOST_NEAREST: usize = 2048;
+
+/// Words compared before a search that can be stopped waits for the card and asks: some tens of
+/// milliseconds by the arithmetic of population counts on a large card.
+const WORDS_UNWAITED: u64 = 1 << 34;
+
+/// Asked whether a search is still wanted.
+#[derive(Clone, Copy)]
+struct Stop<'a>(&'a (dyn Fn() -> bool + Sync));
+
+impl std::fmt::Debug for Stop<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stop")
+    }
+}
 
 /// A row found in one of several matrices; ordered by (distance, segment, row).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +45,7 @@ pub struct Search<'a, M: Machine> {
     targets: &'a [Target<'a, M>],
     plan: Option<Plan>,
     variant: Option<Variant>,
+    stop: Option<Stop<'a>>,
 }
 
 impl<M: Machine> Clone for Search<'_, M> {
@@ -44,7 +60,7 @@ impl<'a, M: Machine> Search<'a, M> {
     /// A search over some matrices, all of the same code length.
     #[must_use]
     pub const fn new(machine: &'a M, targets: &'a [Target<'a, M>]) -> Self {
-        Self { machine, targets, plan: None, variant: None }
+        Self { machine, targets, plan: None, variant: None, stop: None }
     }
 
     /// Use these sizes instead of [`Plan::of`] the request.
@@ -61,12 +77,21 @@ impl<'a, M: Machine> Search<'a, M> {
         self
     }
 
+    /// Ask `stop` between pieces of work of some tens of milliseconds; when it returns true the search
+    /// ends with [`Error::Stopped`].
+    #[must_use]
+    pub const fn stop(mut self, stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        self.stop = Some(Stop(stop));
+        self
+    }
+
     /// The `k` nearest rows to each query, fewer where there are fewer rows.
     ///
     /// # Errors
     /// [`Error::ZeroK`] when `k` is 0, [`Error::TooManyNearest`] beyond [`MOST_NEAREST`],
     /// [`Error::Shape`] when a matrix or the queries have another code length or a mask another
-    /// number of rows, [`Error::Cuda`] when the machine fails or a matrix is in the memory of another.
+    /// number of rows, [`Error::Cuda`] when the machine fails or a matrix is in the memory of another,
+    /// [`Error::Stopped`] when `stop` said so.
     pub fn top_k(&self, queries: Codes<'_>, k: usize) -> Result<Vec<Vec<SegmentHit>>, Error> {
         if k == 0 {
             return Err(Error::ZeroK);
@@ -104,9 +129,14 @@ impl<'a, M: Machine> Search<'a, M> {
         if table.tiles() == 0 {
             return Ok(counts);
         }
-        let group_size = self.plan.unwrap_or_else(|| Plan::of(queries.rows(), 1)).queries();
+        let mut group_size = self.plan.unwrap_or_else(|| Plan::of(queries.rows(), 1)).queries();
+        if self.stop.is_some() {
+            let fitting = WORDS_UNWAITED / (table.tiles() * words_a_tile(queries.bits(), 1));
+            group_size = group_size.min(fitting as usize).max(1);
+        }
         for (number, counts) in counts.chunks_mut(group_size).enumerate() {
             let first = number * group_size;
+            self.ask()?;
             let group = DeviceQueries::upload(self.machine, queries, first..first + counts.len())?;
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(counts);
             let mut totals = self.machine.allocate(bytes.len())?;
@@ -132,6 +162,7 @@ impl<'a, M: Machine> Search<'a, M> {
         let mut hits = Vec::with_capacity(queries.rows());
         for first in (0..queries.rows()).step_by(plan.queries()) {
             let last = queries.rows().min(first + plan.queries());
+            self.ask()?;
             let group = DeviceQueries::upload(self.machine, queries, first..last)?;
             hits.extend(self.search_group(&table, &group, plan, k as u32, radius)?);
         }
@@ -149,14 +180,26 @@ impl<'a, M: Machine> Search<'a, M> {
         let machine = self.machine;
         let mut candidates = DeviceCandidates::new(machine, queries.count(), plan.capacity(k), k, radius)?;
         let variant = self.variant.unwrap_or_else(|| Variant::of(queries.bits(), queries.count() as usize));
+        let words_a_tile = words_a_tile(queries.bits(), queries.count());
         let mut pieces = plan.pieces(table.tiles(), k);
+        if self.stop.is_some() {
+            pieces = Plan::cut(pieces, WORDS_UNWAITED / words_a_tile);
+        }
         loop {
+            let mut unwaited = 0;
             for (number, piece) in pieces.iter().enumerate() {
                 // All rows of the very first piece enter, which the matrix units do not speed up.
                 let scan = match variant {
                     Variant::Tensor if piece.start > 0 => launch::tensor_scan,
                     _ => launch::scan,
                 };
+                unwaited += (piece.end - piece.start) * words_a_tile;
+                if self.stop.is_some() && unwaited > WORDS_UNWAITED {
+                    // Reading waits for what was launched before.
+                    candidates.overflow(machine)?;
+                    self.ask()?;
+                    unwaited = 0;
+                }
                 scan(machine, table, piece.clone(), queries, &candidates, number)?;
                 launch::narrow(machine, table, &candidates, number)?;
             }
@@ -171,6 +214,14 @@ impl<'a, M: Machine> Search<'a, M> {
         let answers = candidates.answers(machine)?;
         let hit = |(distance, position)| table.hit(distance, position);
         Ok(answers.into_iter().map(|keys| keys.into_iter().map(hit).collect()).collect())
+    }
+
+    /// Ask whether the search is still wanted.
+    fn ask(&self) -> Result<(), Error> {
+        match self.stop {
+            Some(Stop(stop)) if stop() => Err(Error::Stopped),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self, queries: Codes<'_>) -> Result<(), Error> {
@@ -192,4 +243,9 @@ impl<'a, M: Machine> Search<'a, M> {
         }
         Ok(())
     }
+}
+
+/// Words that the queries of a group compare in a tile.
+fn words_a_tile(bits: CodeBits, queries: u32) -> u64 {
+    TILE_ROWS * u64::from(queries) * bits.words() as u64
 }

@@ -1,5 +1,8 @@
 //! The codes file: both modalities' codes of one model, in the layout that is searched in place.
 
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+
 use twinbit_kernels::{CodeBits, Codes, CodesBuf, Modality};
 
 use super::reader::ColumnFile;
@@ -16,6 +19,37 @@ use crate::layout::Layout;
 pub(crate) struct CodesFile {
     file: ColumnFile,
     bits: CodeBits,
+}
+
+/// One opening of a codes file, told from all others, those of the same name included. It does not keep
+/// the file open: whoever keeps copies of codes under it can see when they are of no more use.
+#[derive(Debug, Clone)]
+pub struct CodesIdentity(Weak<CodesFile>);
+
+impl CodesIdentity {
+    pub(crate) fn of(file: &Arc<CodesFile>) -> Self {
+        CodesIdentity(Arc::downgrade(file))
+    }
+
+    /// Whether some version, or a snapshot, still has the file open.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+// The place of an object in memory is not used again while anyone refers to it, though it be gone.
+impl PartialEq for CodesIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+}
+
+impl Eq for CodesIdentity {}
+
+impl Hash for CodesIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_ptr().hash(state);
+    }
 }
 
 pub(super) const CODES: [ColumnKind; 2] = [ColumnKind::ImageCodes, ColumnKind::TextCodes];

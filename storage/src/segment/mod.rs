@@ -17,6 +17,7 @@ use std::sync::Arc;
 use twinbit_kernels::{Codes, CodesBuf, Modality};
 
 pub(crate) use codes::CodesFile;
+pub use codes::CodesIdentity;
 pub(crate) use index::{IndexColumn, IndexFile};
 pub(crate) use merge::Merge;
 pub(crate) use rows::RowsFile;

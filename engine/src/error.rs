@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use twinbit_kernels::cuda::CudaError;
+
 use crate::{ArrayError, FieldType, FilterError, Modality, ModelId, RecordId, SourceError};
 
 /// The result of every fallible call of this crate.
@@ -398,7 +400,7 @@ pub enum Error {
     #[error("CUDA cannot be used: {reason}")]
     NoCuda {
         /// Why not.
-        reason: String,
+        reason: CudaError,
     },
     /// Threads could not be started.
     #[error("the worker threads could not be started: {source}")]

@@ -64,14 +64,18 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod accelerator;
 mod arrays;
 mod bounds;
+mod card_search;
 mod code_rows;
 mod code_statistics;
 mod collection;
 mod database;
 mod database_snapshot;
 mod device;
+mod device_costs;
+mod device_pass;
 mod encode;
 mod encoding;
 mod entry;
@@ -82,12 +86,14 @@ mod filter;
 mod indexer;
 mod ingest;
 mod install;
+mod ledger;
 mod options;
 mod pairs;
 mod plan;
 mod query;
 mod record;
 mod rerank;
+mod residency;
 mod rows;
 mod schema;
 mod snapshot;
@@ -95,6 +101,7 @@ mod source;
 mod stats;
 mod train;
 mod training_checkpoint;
+mod turn;
 mod value;
 mod writer;
 
@@ -106,7 +113,8 @@ pub use code_statistics::CodeStatistics;
 pub use collection::Collection;
 pub use database::Database;
 pub use database_snapshot::DatabaseSnapshot;
-pub use device::{Device, Hardware};
+pub use device::{CardInfo, Device, DeviceStatus, Hardware};
+pub use device_costs::DeviceCosts;
 pub use encoding::{ImageEncoding, TextEncoding};
 pub use entry::{Entry, Fields, Hit};
 pub use error::{Error, Mismatch, Place, Result};
@@ -131,6 +139,7 @@ pub use twinbit_hashing::{
     ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress, RankingLoss,
     RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainConfig, mean_average_precision,
 };
+pub use twinbit_kernels::cuda::CudaError;
 pub use twinbit_kernels::{CodeBits, Codes, CodesBuf, Method, Modality};
 pub use twinbit_storage::{
     Compacted, Compaction, Copied, Durability, FieldType, IdKind, Indexed, Indexing, Problem, ReadMode,

@@ -6,6 +6,20 @@ use crate::{Codes, Modality};
 /// one modality belongs to row i of the other.
 ///
 /// [`CodesBuf::from_packed`](crate::CodesBuf::from_packed) makes the matrices from packed bytes.
+///
+/// ```
+/// use twinbit::{CodeBits, CodeRows, CodesBuf, Database, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// let photos = database.create_collection("photos", Schema::new(CodeBits::B16).external_codes())?;
+/// let codes = CodesBuf::from_packed(CodeBits::B16, &[0, 1, 0, 2, 0, 3])?;
+/// let mut writer = photos.writer()?;
+/// writer.extend_codes(CodeRows::new().images(codes.as_codes()))?;
+/// writer.commit()?;
+/// assert_eq!(photos.snapshot()?.len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CodeRows<'a> {
     columns: [Option<Codes<'a>>; 2],

@@ -18,6 +18,22 @@ use crate::writer::Writer;
 use crate::{Compacted, Error, Field, Indexed, Model, Record, RecordId, Result, Schema, Value};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Schema};
+/// use twinbit::{Input, Record};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// photos.put(Record::new(3).image(Input::code([1, 1])).set("year", 2003_u64))?;
+/// assert!(photos.delete(1)?);
+/// assert_eq!(photos.snapshot()?.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Collection {
     database: Database,

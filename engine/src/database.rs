@@ -24,6 +24,18 @@ use crate::{
 ///
 /// One process writes (a second one gets [`Error::Locked`]), any number read with
 /// [`open_read_only`](Self::open_read_only).
+///
+/// ```
+/// use twinbit::{CodeBits, Database, Schema};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path();
+/// let database = Database::open(path)?;
+/// database.create_collection("photos", Schema::new(CodeBits::B64).external_codes())?;
+/// assert_eq!(database.collections(), ["photos"]);
+/// assert!(database.verify()?.problems.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,

@@ -10,6 +10,22 @@ use crate::snapshot::Snapshot;
 use crate::{Error, Result};
 
 /// The whole database as it was at one commit: snapshots of several collections that fit each other.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Schema};
+/// use twinbit::{Input, Record};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let before = database.snapshot();
+/// photos.put(Record::new(3).image(Input::code([1, 1])).set("year", 2003_u64))?;
+/// assert_eq!(before.collection("photos")?.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DatabaseSnapshot {
     database: Database,

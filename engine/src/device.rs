@@ -12,6 +12,16 @@ use crate::{Error, Result};
 /// What searches run on. Training, encoding and measuring run on the processor whatever is chosen here.
 ///
 /// Hits are the same everywhere, ties included.
+///
+/// ```
+/// use twinbit::{Database, Device};
+///
+/// let device: Device = "cuda:1".parse()?;
+/// assert_eq!(device, Device::Cuda(1));
+/// let builder = Database::builder().device(device);
+/// # drop(builder);
+/// # Ok::<(), twinbit::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Device {
@@ -51,6 +61,14 @@ impl FromStr for Device {
 }
 
 /// What this machine offers and what would be used of it.
+///
+/// ```
+/// use twinbit::{Device, Hardware};
+///
+/// let hardware = Hardware::detect_for(Device::Cpu);
+/// println!("{} threads, codes are scanned with {}", hardware.threads, hardware.kernel);
+/// assert!(hardware.kernels.contains(&hardware.kernel));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hardware {
@@ -67,6 +85,13 @@ pub struct Hardware {
 }
 
 /// A CUDA device as it was when it was opened.
+///
+/// ```
+/// match twinbit::Hardware::detect().card {
+///     Some(card) => println!("{} with {} bytes of memory", card.name, card.memory_bytes),
+///     None => println!("no card"),
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CardInfo {
@@ -85,6 +110,16 @@ pub struct CardInfo {
 }
 
 /// What a database uses of a CUDA device; see [`Database::device_status`](crate::Database::device_status).
+///
+/// ```
+/// use twinbit::{Database, Device};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let database = Database::builder().device(Device::Cpu).open(folder.path())?;
+/// let status = database.device_status();
+/// assert_eq!((status.no_card.as_deref(), status.resident_bytes), (Some("the device is cpu"), 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeviceStatus {

@@ -10,6 +10,12 @@ use crate::{Error, Result};
 const EFFICIENTNET_LITE0_WIDTH: usize = 1280;
 
 /// How pictures become features.
+///
+/// ```
+/// use twinbit::ImageEncoding;
+///
+/// assert_eq!(ImageEncoding::EfficientNetLite0.width(), 1280);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -37,6 +43,12 @@ impl ImageEncoding {
 }
 
 /// How text becomes features.
+///
+/// ```
+/// use twinbit::TextEncoding;
+///
+/// assert_eq!(TextEncoding::Ngram.name(), "ngram");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

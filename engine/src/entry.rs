@@ -8,9 +8,40 @@ use crate::field::OF;
 use crate::{Modality, RecordId, Schema, Value};
 
 /// Field values by name.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Value;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let entry = photos.get(2)?.ok_or("no record 2")?;
+/// assert_eq!(entry.fields().get("year"), Some(&Value::U64(2002)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Fields = BTreeMap<String, Value>;
 
 /// A record as it is stored.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Modality;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let entry = photos.get(1)?.ok_or("no record 1")?;
+/// assert_eq!(entry.code(Modality::Image), Some(&[0, 1][..]));
+/// assert_eq!(entry.fields().get("year"), Some(&2001_u64.into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     id: RecordId,
@@ -118,6 +149,21 @@ pub(crate) fn named(fields: Vec<(FieldId, Value)>, schema: &Schema) -> (Option<R
 }
 
 /// A record found by a query.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let hits = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).limit(1).run()?;
+/// assert_eq!((hits[0].id(), hits[0].distance(), hits[0].modality()), (&1.into(), 1, Modality::Image));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     pub(crate) id: RecordId,

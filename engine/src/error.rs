@@ -8,9 +8,23 @@ use twinbit_kernels::cuda::CudaError;
 use crate::{ArrayError, FieldType, FilterError, Modality, ModelId, RecordId, SourceError};
 
 /// The result of every fallible call of this crate.
+///
+/// ```
+/// fn bits() -> twinbit::Result<usize> {
+///     Ok(twinbit::CodeBits::new(128)?.bits())
+/// }
+/// assert_eq!(bits().ok(), Some(128));
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which of the things handed in an error is about.
+///
+/// ```
+/// use twinbit::Place;
+///
+/// assert_eq!(Place::Record(7.into()).to_string(), "record 7");
+/// assert_eq!(Place::Query(0).to_string(), "query 0");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
@@ -33,6 +47,13 @@ impl fmt::Display for Place {
 }
 
 /// Why a model does not fit a collection.
+///
+/// ```
+/// use twinbit::Mismatch;
+///
+/// let mismatch = Mismatch::Bits { expected: 64, got: 128 };
+/// assert_eq!(mismatch.to_string(), "it makes codes of 128 bits, the collection holds 64");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
@@ -78,6 +99,17 @@ pub enum Mismatch {
 ///
 /// [`is_corruption`](Error::is_corruption) and [`is_retryable`](Error::is_retryable) answer the two
 /// questions most callers ask without a `match`.
+///
+/// ```
+/// use twinbit::{Database, Error};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let database = Database::open(folder.path())?;
+/// let error = database.collection("photos").unwrap_err();
+/// assert!(matches!(&error, Error::NotFound { name } if name == "photos"));
+/// assert!(!error.is_retryable() && !error.is_corruption());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

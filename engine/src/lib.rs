@@ -59,7 +59,7 @@
 //! Codes have 8 to 4096 bits in multiples of 8. One process writes to a database, any number read.
 //! The interface is synchronous; handles are cheap to clone and may be used from any thread.
 //! Queries are answered by an exact scan of all codes, or where a segment has an index of its codes and
-//! that is cheaper, by the index; the answers are the same.
+//! that is cheaper, by the index; or on a CUDA device ([`Device`]). The answers are the same.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]

@@ -11,6 +11,21 @@ use crate::snapshot::Snapshot;
 use crate::{Device, Modality};
 
 /// The answers of a query and how they were found.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let found = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).explain()?;
+/// assert_eq!((found.hits.len(), found.plan.queries()), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -21,6 +36,22 @@ pub struct Explanation {
 }
 
 /// How a query was answered; `Display` prints it as a few lines.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let found = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).explain()?;
+/// assert_eq!((found.plan.rows(), found.plan.candidates()), (2, 2));
+/// println!("{}", found.plan);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(crate) parts: Vec<PartPlan>,
@@ -37,6 +68,23 @@ pub struct Plan {
 }
 
 /// How the codes of one modality in one part were searched: a segment, or a block of fresh rows.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Device, Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let found = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).explain()?;
+/// for part in found.plan.parts() {
+///     assert_eq!((part.modality(), part.device()), (Modality::Image, Device::Cpu));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct PartPlan {
     pub(crate) number: usize,

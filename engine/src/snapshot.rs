@@ -15,6 +15,23 @@ use crate::{Error, Filter, Input, Labels, Modality, ModelId, RecordId, Result, S
 
 /// A collection as it was at one moment: later writes, installs and even dropping the collection
 /// do not change it. Cheap to take and to clone; files live while a snapshot needs them.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Schema};
+/// use twinbit::{Input, Record, field};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let snapshot = photos.snapshot()?;
+/// photos.put(Record::new(3).image(Input::code([1, 1])).set("year", 2003_u64))?;
+/// assert_eq!((snapshot.len(), photos.snapshot()?.len()), (2, 3));
+/// assert_eq!(snapshot.count(&field("year").ge(2002))?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Snapshot {
     collection: Collection,

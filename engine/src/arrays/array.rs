@@ -18,6 +18,23 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// An array of one or two dimensions in a file, read in blocks of rows.
 ///
 /// Readable from several threads at once: every read says where it starts.
+///
+/// ```
+/// use twinbit::Array;
+///
+/// # fn npy(kind: &str, rows: usize, width: usize, data: &[u8]) -> Vec<u8> {
+/// #     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n");
+/// #     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("codes.npy"), npy("|u1", 2, 3, &[1, 2, 3, 4, 5, 6]))?;
+/// let array = Array::open(folder.path().join("codes.npy"))?;
+/// assert_eq!((array.rows(), array.width()), (2, 3));
+/// let mut row = [0; 3];
+/// array.read_rows_u8(1..2, &mut row)?;
+/// assert_eq!(row, [4, 5, 6]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Array {
     name: String,

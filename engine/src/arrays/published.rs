@@ -8,6 +8,15 @@ use std::path::{Path, PathBuf};
 use crate::{Array, ArrayError, ArrayPairs, LabelMatrix, Result, Split, SplitPairs};
 
 /// A data set of the paper: its files, and the sizes they must have.
+///
+/// ```
+/// use twinbit::PublishedData;
+///
+/// for data in PublishedData::all() {
+///     println!("{}: {} pairs, {} of them queries", data.name(), data.pairs(), data.queries());
+/// }
+/// assert!(PublishedData::named("no such data").is_none());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedData {
     name: &'static str,
@@ -84,6 +93,17 @@ const SETS: [PublishedData; 4] = [
 ];
 
 /// What a check found of one matrix of a data set.
+///
+/// ```
+/// use std::path::Path;
+/// use twinbit::PublishedData;
+///
+/// for data in PublishedData::all() {
+///     for part in data.check(Path::new("not there")) {
+///         assert!(part.problem.is_some(), "{} in {}", part.what, part.files);
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CheckedPart {

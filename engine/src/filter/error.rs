@@ -17,6 +17,14 @@ pub(super) struct Place {
 ///
 /// `Display` is one sentence; [`FilterError::render`] adds the line of the filter with carets under
 /// the place.
+///
+/// ```
+/// use twinbit::Filter;
+///
+/// let error = Filter::parse("year >= ").unwrap_err();
+/// println!("{}", error.render());
+/// assert!(error.position().is_some());
+/// ```
 #[derive(Debug, Clone)]
 pub struct FilterError {
     problem: FilterProblem,
@@ -24,6 +32,13 @@ pub struct FilterError {
 }
 
 /// What is wrong with a filter.
+///
+/// ```
+/// use twinbit::{Filter, FilterProblem};
+///
+/// let error = Filter::parse("lang = 'en").unwrap_err();
+/// assert!(matches!(error.problem(), FilterProblem::UnclosedQuote));
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterProblem {

@@ -59,6 +59,21 @@ pub trait IngestObserver {
 impl IngestObserver for () {}
 
 /// How a run ended.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Schema, TextEncoding};
+/// use twinbit::{IngestOutcome, PairsSource};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("pairs.jsonl"), "{\"text\": \"a dog\"}\n{\"text\": \"a cat\"}\n")?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// # let schema = Schema::new(CodeBits::B64).image_features(2).text_encoder(TextEncoding::Ngram);
+/// # let texts = database.create_collection("texts", schema)?;
+/// let ingest = || texts.ingest(PairsSource::new(folder.path().join("pairs.jsonl"))).run();
+/// assert_eq!(ingest()?.outcome, IngestOutcome::Complete);
+/// assert_eq!(ingest()?.outcome, IngestOutcome::AlreadyComplete);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -72,6 +87,21 @@ pub enum IngestOutcome {
 }
 
 /// What a run has done. All that it counts is committed.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Schema, TextEncoding};
+/// use twinbit::PairsSource;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("pairs.jsonl"), "{\"text\": \"a dog\"}\n{\"text\": \"a cat\"}\n")?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// # let schema = Schema::new(CodeBits::B64).image_features(2).text_encoder(TextEncoding::Ngram);
+/// # let texts = database.create_collection("texts", schema)?;
+/// let report = texts.ingest(PairsSource::new(folder.path().join("pairs.jsonl"))).run()?;
+/// println!("{} records in {:.1} s", report.ingested, report.seconds);
+/// assert!(report.resumed_from.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IngestReport {

@@ -16,6 +16,21 @@ const PARTNERS: usize = 8;
 
 /// What the codes of one modality are like, by a sample of up to 4,096 records; serializes as the command
 /// line prints it.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Modality;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let statistics = photos.snapshot()?.code_statistics(Modality::Image)?;
+/// assert_eq!(statistics.map(|codes| codes.sample), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct CodeStatistics {

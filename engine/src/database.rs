@@ -10,12 +10,14 @@ use twinbit_storage::{
     CollectionConfig, CollectionId, CollectionInfo, CollectionView, FieldSpec, Store, StoreOptions,
 };
 
+use crate::accelerator::Accelerator;
 use crate::collection::Collection;
 use crate::database_snapshot::DatabaseSnapshot;
 use crate::indexer::MultiIndexer;
 use crate::options::Builder;
 use crate::{
-    Copied, Error, ImageEncoding, ImageKind, Model, ModelId, RepairReport, Result, Schema, VerifyReport,
+    Copied, DeviceStatus, Error, ImageEncoding, ImageKind, Model, ModelId, RepairReport, Result, Schema,
+    VerifyReport,
 };
 
 /// An open database. Clones share it; dropping the last one closes it.
@@ -49,6 +51,7 @@ struct Inner {
     store: Store,
     /// Scans, encoding and training share these threads.
     pool: Arc<rayon::ThreadPool>,
+    accelerator: Accelerator,
     /// Parsed schemas by collection, each beside the fields that it was parsed from.
     schemas: Mutex<BTreeMap<u32, ParsedSchema>>,
     /// The models in use, read and checked once.
@@ -90,7 +93,7 @@ impl Database {
     }
 
     pub(crate) fn with(options: Builder, path: &Path, read_only: bool) -> Result<Self> {
-        options.device.check()?;
+        let accelerator = Accelerator::new(&options)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(options.threads)
             .thread_name(|number| format!("twinbit-{number}"))
@@ -118,6 +121,7 @@ impl Database {
             path: path.to_path_buf(),
             store,
             pool,
+            accelerator,
             schemas: Mutex::default(),
             models: Mutex::default(),
         };
@@ -282,6 +286,15 @@ impl Database {
     /// When the files cannot be opened.
     pub fn refresh(&self) -> Result<()> {
         Ok(self.store().refresh()?)
+    }
+
+    /// What is on the CUDA device in use, or why there is none. Opens none.
+    pub fn device_status(&self) -> DeviceStatus {
+        self.inner.accelerator.status()
+    }
+
+    pub(crate) fn accelerator(&self) -> &Accelerator {
+        &self.inner.accelerator
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -3,34 +3,37 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
 use twinbit_kernels::Isa;
+use twinbit_kernels::cuda::{AnyMachine, Card, CudaError};
 
 use crate::{Error, Result};
 
-/// Why no CUDA device can be used by this build.
-const NO_KERNELS: &str = "this build holds no CUDA kernels; use the device cpu";
-
-/// What searching and training run on.
+/// What searches run on. Training, encoding and measuring run on the processor whatever is chosen here.
+///
+/// Hits are the same everywhere, ties included.
+///
+/// ```
+/// use twinbit::{Database, Device};
+///
+/// let device: Device = "cuda:1".parse()?;
+/// assert_eq!(device, Device::Cuda(1));
+/// let builder = Database::builder().device(device);
+/// # drop(builder);
+/// # Ok::<(), twinbit::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Device {
-    /// The best there is.
+    /// The processor, and the first CUDA device where there is one and the work is worth it
+    /// ([`DeviceCosts`](crate::DeviceCosts)). Whatever goes wrong there, the processor does instead.
     #[default]
     Auto,
     /// The processor.
     Cpu,
-    /// The CUDA device of this number.
+    /// The CUDA device of this number, for everything that it can search: codes in segments, up to 2,048
+    /// hits a query. Opening the database fails when it cannot be used, a search when it lacks memory.
     Cuda(usize),
-}
-
-impl Device {
-    /// Refuses a device that cannot be used.
-    pub(crate) fn check(self) -> Result<()> {
-        match self {
-            Self::Auto | Self::Cpu => Ok(()),
-            Self::Cuda(_) => Err(Error::NoCuda { reason: NO_KERNELS.to_owned() }),
-        }
-    }
 }
 
 impl fmt::Display for Device {
@@ -58,6 +61,14 @@ impl FromStr for Device {
 }
 
 /// What this machine offers and what would be used of it.
+///
+/// ```
+/// use twinbit::{Device, Hardware};
+///
+/// let hardware = Hardware::detect_for(Device::Cpu);
+/// println!("{} threads, codes are scanned with {}", hardware.threads, hardware.kernel);
+/// assert!(hardware.kernels.contains(&hardware.kernel));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hardware {
@@ -67,18 +78,132 @@ pub struct Hardware {
     pub kernels: Vec<&'static str>,
     /// Threads that run at once.
     pub threads: usize,
-    /// Why CUDA is not used; `None` when it is.
+    /// The CUDA device that would be used.
+    pub card: Option<CardInfo>,
+    /// Why there is none; `None` when there is.
     pub no_cuda: Option<String>,
 }
 
+/// A CUDA device as it was when it was opened.
+///
+/// ```
+/// match twinbit::Hardware::detect().card {
+///     Some(card) => println!("{} with {} bytes of memory", card.name, card.memory_bytes),
+///     None => println!("no card"),
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CardInfo {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// Its compute capability, as `major.minor`.
+    pub compute_capability: String,
+    /// The CUDA version that its driver speaks, as `major.minor`.
+    pub cuda_version: String,
+    /// Its memory in bytes.
+    pub memory_bytes: u64,
+    /// The bytes of it that were free.
+    pub free_bytes: u64,
+}
+
+/// What a database uses of a CUDA device; see [`Database::device_status`](crate::Database::device_status).
+///
+/// ```
+/// use twinbit::{Database, Device};
+///
+/// # let folder = tempfile::tempdir()?;
+/// let database = Database::builder().device(Device::Cpu).open(folder.path())?;
+/// let status = database.device_status();
+/// assert_eq!((status.no_card.as_deref(), status.resident_bytes), (Some("the device is cpu"), 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeviceStatus {
+    /// What was asked for, as on the command line.
+    pub device: String,
+    /// The CUDA device in use.
+    pub card: Option<CardInfo>,
+    /// Why there is none; `None` when there is.
+    pub no_card: Option<String>,
+    /// Bytes of its memory that codes may take.
+    pub budget_bytes: u64,
+    /// Bytes that they took after the last search.
+    pub resident_bytes: u64,
+    /// Code matrices there: one for each segment and modality.
+    pub resident_matrices: usize,
+}
+
+impl DeviceStatus {
+    pub(crate) fn of(device: Device) -> Self {
+        Self {
+            device: device.to_string(),
+            card: None,
+            no_card: None,
+            budget_bytes: 0,
+            resident_bytes: 0,
+            resident_matrices: 0,
+        }
+    }
+}
+
+/// Opens a CUDA device and loads the kernels.
+pub(crate) fn open_card(number: usize) -> Result<(AnyMachine, CardInfo), CudaError> {
+    let card = Card::open(number)?;
+    let (free, total) = card.memory()?;
+    let (major, minor) = card.compute_capability();
+    let version = card.cuda_version();
+    let info = CardInfo {
+        number,
+        name: card.name().to_owned(),
+        compute_capability: format!("{major}.{minor}"),
+        cuda_version: format!("{}.{}", version / 1000, version % 1000 / 10),
+        memory_bytes: total as u64,
+        free_bytes: free as u64,
+    };
+    Ok((AnyMachine::new(card), info))
+}
+
+impl CardInfo {
+    /// Of what stands in for a card in tests.
+    pub(crate) fn of_stand_in(number: usize) -> Self {
+        Self {
+            number,
+            name: "stand-in".to_owned(),
+            compute_capability: "0.0".to_owned(),
+            cuda_version: "0.0".to_owned(),
+            memory_bytes: u64::from(u32::MAX),
+            free_bytes: u64::from(u32::MAX),
+        }
+    }
+}
+
 impl Hardware {
-    /// Looks at this machine.
+    /// Looks at this machine, its first CUDA device included.
     pub fn detect() -> Self {
+        Self::detect_for(Device::Auto)
+    }
+
+    /// Looks at this machine, as a database with this device would.
+    pub fn detect_for(device: Device) -> Self {
+        let card = match device {
+            Device::Cpu => Err("the device is cpu".to_owned()),
+            Device::Auto => open_card(0).map_err(|error| error.to_string()),
+            Device::Cuda(number) => open_card(number).map_err(|error| error.to_string()),
+        };
+        let (card, no_cuda) = match card {
+            Ok((_, info)) => (Some(info), None),
+            Err(reason) => (None, Some(reason)),
+        };
         Self {
             kernel: Isa::best().name(),
             kernels: Isa::available().into_iter().map(Isa::name).collect(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            no_cuda: Some(NO_KERNELS.to_owned()),
+            card,
+            no_cuda,
         }
     }
 }
@@ -96,12 +221,15 @@ mod tests {
         for name in ["", "gpu", "cuda:", "cuda:-1"] {
             assert!(matches!(name.parse::<Device>(), Err(Error::UnknownDevice { .. })), "{name}");
         }
-        assert!(matches!(Device::Cuda(0).check(), Err(Error::NoCuda { .. })));
     }
 
     #[test]
     fn the_kernel_in_use_is_one_of_those_there_are() {
         let hardware = Hardware::detect();
         assert!(hardware.kernels.contains(&hardware.kernel));
+        assert_eq!(hardware.card.is_none(), hardware.no_cuda.is_some());
+        let processor = Hardware::detect_for(Device::Cpu);
+        assert_eq!(processor.no_cuda.as_deref(), Some("the device is cpu"));
+        assert!(Hardware::detect_for(Device::Cuda(usize::MAX)).card.is_none());
     }
 }

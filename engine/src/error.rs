@@ -3,12 +3,28 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use twinbit_kernels::cuda::CudaError;
+
 use crate::{ArrayError, FieldType, FilterError, Modality, ModelId, RecordId, SourceError};
 
 /// The result of every fallible call of this crate.
+///
+/// ```
+/// fn bits() -> twinbit::Result<usize> {
+///     Ok(twinbit::CodeBits::new(128)?.bits())
+/// }
+/// assert_eq!(bits().ok(), Some(128));
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Which of the things handed in an error is about.
+///
+/// ```
+/// use twinbit::Place;
+///
+/// assert_eq!(Place::Record(7.into()).to_string(), "record 7");
+/// assert_eq!(Place::Query(0).to_string(), "query 0");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
@@ -431,7 +447,7 @@ pub enum Error {
     #[error("CUDA cannot be used: {reason}")]
     NoCuda {
         /// Why not.
-        reason: String,
+        reason: CudaError,
     },
     /// Threads could not be started.
     #[error("the worker threads could not be started: {source}")]

@@ -13,6 +13,24 @@ use crate::snapshot::Snapshot;
 use crate::{Error, Filter, Input, Modality, RecordId, Result};
 
 /// Queries from outside, to measure with: row i of both sides is query pair i.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Labels, Queries};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let codes = |codes: [[u8; 2]; 2]| codes.map(Input::code).to_vec();
+/// let queries = Queries::new(codes([[0, 1], [0, 7]]), codes([[0, 3], [0, 1]]));
+/// let labels = Labels::from_sets([[0_u32], [1]])?;
+/// let scores = photos.snapshot()?.evaluate(&queries, &labels, &labels, &[1])?;
+/// assert!(scores.image_to_text.scores.map > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Queries {
     image: Vec<Input>,
@@ -37,6 +55,26 @@ impl Queries {
 
 /// Scores of one direction. Serializes flat: `map`, `map_tie_aware`, `map@K`, `precision@K`,
 /// `lookup`, `ranking`, `recall@K`.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Labels, Queries};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let codes = |codes: [[u8; 2]; 2]| codes.map(Input::code).to_vec();
+/// let queries = Queries::new(codes([[0, 1], [0, 7]]), codes([[0, 3], [0, 1]]));
+/// let labels = Labels::from_sets([[0_u32], [1]])?;
+/// let scores = photos.snapshot()?.evaluate(&queries, &labels, &labels, &[1])?;
+/// let direction = scores.text_to_image;
+/// assert_eq!(direction.recall_at.len(), 1);
+/// assert!(direction.scores.map <= 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DirectionScores {
@@ -50,6 +88,24 @@ pub struct DirectionScores {
 }
 
 /// Scores both ways.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Labels, Queries};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let codes = |codes: [[u8; 2]; 2]| codes.map(Input::code).to_vec();
+/// let queries = Queries::new(codes([[0, 1], [0, 7]]), codes([[0, 3], [0, 1]]));
+/// let labels = Labels::from_sets([[0_u32], [1]])?;
+/// let scores = photos.snapshot()?.evaluate(&queries, &labels, &labels, &[1])?;
+/// println!("{:.3} and {:.3}", scores.image_to_text.scores.map, scores.text_to_image.scores.map);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Evaluation {
@@ -60,6 +116,21 @@ pub struct Evaluation {
 }
 
 /// Recall at each cut-off, both ways; serializes as `{"image_to_text":{"recall@1":…},…}`.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Recall;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let recall: Recall = photos.snapshot()?.recall(None, &[1, 2])?;
+/// assert_eq!(recall.text_to_image[1], (2, 1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Recall {

@@ -59,19 +59,23 @@
 //! Codes have 8 to 4096 bits in multiples of 8. One process writes to a database, any number read.
 //! The interface is synchronous; handles are cheap to clone and may be used from any thread.
 //! Queries are answered by an exact scan of all codes, or where a segment has an index of its codes and
-//! that is cheaper, by the index; the answers are the same.
+//! that is cheaper, by the index; or on a CUDA device ([`Device`]). The answers are the same.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod accelerator;
 mod arrays;
 mod bounds;
+mod card_search;
 mod code_rows;
 mod code_statistics;
 mod collection;
 mod database;
 mod database_snapshot;
 mod device;
+mod device_costs;
+mod device_pass;
 mod encode;
 mod encoding;
 mod entry;
@@ -83,12 +87,14 @@ mod indexer;
 mod ingest;
 mod install;
 mod judged;
+mod ledger;
 mod options;
 mod pairs;
 mod plan;
 mod query;
 mod record;
 mod rerank;
+mod residency;
 mod rows;
 mod schema;
 mod snapshot;
@@ -96,6 +102,7 @@ mod source;
 mod stats;
 mod train;
 mod training_checkpoint;
+mod turn;
 mod value;
 mod vocabulary;
 mod writer;
@@ -108,7 +115,8 @@ pub use code_statistics::CodeStatistics;
 pub use collection::Collection;
 pub use database::Database;
 pub use database_snapshot::DatabaseSnapshot;
-pub use device::{Device, Hardware};
+pub use device::{CardInfo, Device, DeviceStatus, Hardware};
+pub use device_costs::DeviceCosts;
 pub use encoding::{ImageEncoding, TextEncoding};
 pub use entry::{Entry, Fields, Hit};
 pub use error::{Error, Mismatch, Place, Result};
@@ -134,6 +142,7 @@ pub use twinbit_hashing::{
     RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainingRecord,
     mean_average_precision,
 };
+pub use twinbit_kernels::cuda::CudaError;
 pub use twinbit_kernels::{CodeBits, Codes};
 pub use twinbit_storage::{
     Compacted, Compaction, Copied, FieldType, IdKind, Indexed, Indexing, Problem, ReadMode, RepairReport,

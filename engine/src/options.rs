@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use twinbit_kernels::cuda::AnyMachine;
+
 use crate::database::Database;
-use crate::{Compaction, Device, Durability, Indexing, ReadMode, Result};
+use crate::{Compaction, Device, DeviceCosts, Durability, Indexing, ReadMode, Result};
 
 /// Options of a database; made by [`Database::builder`].
 ///
@@ -22,6 +24,9 @@ pub struct Builder {
     pub(crate) threads: usize,
     pub(crate) durability: Option<Durability>,
     pub(crate) device: Device,
+    pub(crate) device_memory: Option<u64>,
+    pub(crate) device_costs: DeviceCosts,
+    pub(crate) machine: Option<AnyMachine>,
     pub(crate) cache_bytes: Option<usize>,
     pub(crate) read_mode: ReadMode,
     pub(crate) compaction: Compaction,
@@ -41,9 +46,30 @@ impl Builder {
         self
     }
 
-    /// What searching and training run on (default: [`Device::Auto`]).
+    /// What searches run on (default: [`Device::Auto`]).
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
+        self
+    }
+
+    /// Bytes of a card's memory that codes may take (default: three quarters of what is free when it is
+    /// opened). Codes are copied there when they are first searched, and those searched longest ago make
+    /// room for others.
+    pub fn device_memory(mut self, bytes: u64) -> Self {
+        self.device_memory = Some(bytes);
+        self
+    }
+
+    /// What [`Device::Auto`] expects of the card.
+    pub fn device_costs(mut self, costs: DeviceCosts) -> Self {
+        self.device_costs = costs;
+        self
+    }
+
+    /// Takes this machine for the card, for tests.
+    #[doc(hidden)]
+    pub fn machine(mut self, machine: AnyMachine) -> Self {
+        self.machine = Some(machine);
         self
     }
 

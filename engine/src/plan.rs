@@ -6,11 +6,26 @@ use std::time::Duration;
 
 use twinbit_kernels::{Isa, Method, QueryPlan, RowMask};
 
-use crate::Modality;
 use crate::entry::Hit;
 use crate::snapshot::Snapshot;
+use crate::{Device, Modality};
 
 /// The answers of a query and how they were found.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let found = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).explain()?;
+/// assert_eq!((found.hits.len(), found.plan.queries()), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -21,6 +36,22 @@ pub struct Explanation {
 }
 
 /// How a query was answered; `Display` prints it as a few lines.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let found = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).explain()?;
+/// assert_eq!((found.plan.rows(), found.plan.candidates()), (2, 2));
+/// println!("{}", found.plan);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(crate) parts: Vec<PartPlan>,
@@ -37,6 +68,23 @@ pub struct Plan {
 }
 
 /// How the codes of one modality in one part were searched: a segment, or a block of fresh rows.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Record, Schema};
+/// use twinbit::{Device, Input, Modality};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let found = photos.snapshot()?.query(Modality::Text, Input::code([0, 0])).explain()?;
+/// for part in found.plan.parts() {
+///     assert_eq!((part.modality(), part.device()), (Modality::Image, Device::Cpu));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct PartPlan {
     pub(crate) number: usize,
@@ -46,6 +94,10 @@ pub struct PartPlan {
     /// Rows that may be hits; `None` where all may.
     pub(crate) mask: Option<Arc<RowMask>>,
     pub(crate) done: PartSearch,
+    /// The card that answered last.
+    pub(crate) card: Option<usize>,
+    /// Why the card did not, where there is one and that needs a reason.
+    pub(crate) why_not_card: Option<&'static str>,
 }
 
 /// What a search of a part did, and what was expected of it, all queries together.
@@ -53,6 +105,7 @@ pub struct PartPlan {
 pub(crate) struct PartSearch {
     queries: usize,
     by_index: usize,
+    on_card: usize,
     scan_cost: Duration,
     index_cost: Option<Duration>,
     lists: u64,
@@ -77,9 +130,16 @@ impl PartSearch {
         done
     }
 
+    /// The queries answered by a card in one call, which may be one for several parts.
+    pub(crate) fn of_card(queries: usize, rows: u32, scan_cost: Duration, time: Duration) -> Self {
+        let compared = queries as u64 * u64::from(rows);
+        Self { queries, on_card: queries, scan_cost, compared, time, ..Self::default() }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.queries += other.queries;
         self.by_index += other.by_index;
+        self.on_card += other.on_card;
         self.scan_cost += other.scan_cost;
         self.index_cost = sum(self.index_cost, other.index_cost);
         self.lists += other.lists;
@@ -111,6 +171,22 @@ impl PartPlan {
         self.candidates
     }
 
+    /// What the part was searched on: a CUDA device, when it answered any of the queries.
+    pub fn device(&self) -> Device {
+        self.card.map_or(Device::Cpu, Device::Cuda)
+    }
+
+    /// Queries that the CUDA device answered; the others the processor.
+    pub fn queries_on_card(&self) -> usize {
+        self.done.on_card
+    }
+
+    /// Why the CUDA device did not answer the last queries, where one is in use and the reason is not that
+    /// the rows are fresh.
+    pub fn why_not_card(&self) -> Option<&'static str> {
+        self.why_not_card
+    }
+
     /// Queries that the index answered; the others by a scan.
     pub fn queries_by_index(&self) -> usize {
         self.done.by_index
@@ -138,7 +214,8 @@ impl PartPlan {
         self.done.compared
     }
 
-    /// Time from the first row to the last; other parts may be searched meanwhile.
+    /// Time from the first row to the last; other parts may be searched meanwhile, and a CUDA device
+    /// searches several in one call.
     pub fn time(&self) -> Duration {
         self.done.time
     }
@@ -146,16 +223,23 @@ impl PartPlan {
 
 impl fmt::Display for PartPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PartSearch { queries, by_index, scan_cost, index_cost, lists, compared, time } = self.done;
+        let PartSearch { queries, by_index, on_card, scan_cost, index_cost, lists, compared, time } =
+            self.done;
         let how = match (index_cost, by_index) {
             (Some(_), 0) => "scan rather than index".to_owned(),
             (Some(_), all) if all == queries => "index".to_owned(),
             (Some(_), some) => format!("index for {some} of {queries} queries"),
             (None, _) => "scan".to_owned(),
         };
+        let place = match (self.card, on_card) {
+            (Some(card), all) if all == queries => format!("on cuda:{card}"),
+            (Some(card), some) => format!("on cpu and, for {some} of {queries} queries, on cuda:{card}"),
+            (None, _) => "on cpu".to_owned(),
+        };
+        let why = self.why_not_card.map_or_else(String::new, |why| format!(" ({why})"));
         write!(
             f,
-            "part {} {}: {} of {} rows are candidates; {how}, {lists} lists, {compared} rows compared in {:.3} ms \
+            "part {} {}: {} of {} rows are candidates; {how}, {lists} lists, {compared} rows compared {place}{why} in {:.3} ms \
              (expected: scan {:.3} ms",
             self.number,
             self.modality,

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use twinbit_kernels::{Answer, CodesBuf, RowMask, Scan, Search};
+use twinbit_kernels::{Answer, CodesBuf, QueryPlan, RowMask, Scan, Search};
 use twinbit_storage::Part;
 
+use crate::accelerator::Accelerator;
 use crate::bounds::Bounds;
+use crate::device_pass::{DevicePass, Split, Task};
 use crate::entry::Hit;
 use crate::indexer::index_of;
 use crate::plan::{Explanation, PartPlan, PartSearch, Plan};
@@ -20,6 +22,8 @@ use crate::{Error, Filter, Input, Method, Mismatch, Modality, ModelId, RecordId,
 const DEFAULT_LIMIT: usize = 10;
 /// Queries that one pass over the codes answers.
 const QUERIES_A_PASS: usize = 1024;
+/// The same where a card may answer them.
+const QUERIES_A_CARD_PASS: usize = 4096;
 
 /// Which codes of the records a query is compared with.
 ///
@@ -107,12 +111,12 @@ pub struct Query {
 
 /// A row of some part found near a query. Ordered as answers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    distance: u32,
-    ordinal: u64,
-    modality: Modality,
-    part: usize,
-    row: u32,
+pub(crate) struct Candidate {
+    pub(crate) distance: u32,
+    pub(crate) ordinal: u64,
+    pub(crate) modality: Modality,
+    pub(crate) part: usize,
+    pub(crate) row: u32,
 }
 
 impl Query {
@@ -260,12 +264,16 @@ impl Query {
             plan.parts.extend(modalities.filter_map(|&of| part_plan(number, part, of, filter.as_ref())));
         }
         let mut hits = Vec::new();
-        for first in (0..self.queries()).step_by(QUERIES_A_PASS) {
+        let at_once = match self.accelerator().open_card() {
+            Some(_) => QUERIES_A_CARD_PASS,
+            None => QUERIES_A_PASS,
+        };
+        for first in (0..self.queries()).step_by(at_once) {
             if stop() {
                 return Err(self.stopped(twinbit_kernels::Error::Stopped.into()));
             }
             let encoding = Instant::now();
-            let codes = self.codes(first)?;
+            let codes = self.codes(first, at_once)?;
             plan.encode_time += encoding.elapsed();
             let searching = Instant::now();
             let wanted = limit.map(|limit| limit.max(self.rerank.unwrap_or(0)));
@@ -286,6 +294,10 @@ impl Query {
         Ok(Explanation { hits, plan })
     }
 
+    fn accelerator(&self) -> &Accelerator {
+        self.snapshot.collection().database().accelerator()
+    }
+
     fn check_model(&self) -> Result<()> {
         match (self.encoded_by, self.snapshot.model_id()) {
             (Some(got), Some(expected)) if got != expected => {
@@ -302,11 +314,11 @@ impl Query {
         }
     }
 
-    /// The codes of up to [`QUERIES_A_PASS`] queries.
-    fn codes(&self, first: usize) -> Result<CodesBuf> {
+    /// The codes of `at_once` queries from `first` on, or as many as there are.
+    fn codes(&self, first: usize, at_once: usize) -> Result<CodesBuf> {
         match &self.question {
             Question::Inputs(inputs) => {
-                let end = inputs.len().min(first.saturating_add(QUERIES_A_PASS));
+                let end = inputs.len().min(first.saturating_add(at_once));
                 let inputs = inputs.get(first..end).unwrap_or_default();
                 self.snapshot.encoder()?.query_codes(self.modality, inputs, first)
             }
@@ -351,12 +363,21 @@ impl Query {
         bounds: &Bounds,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Candidate>>> {
-        let found: Vec<Vec<Vec<Candidate>>> = plan
-            .parts
-            .par_iter_mut()
-            .map(|planned| self.search_part(planned, queries, bounds, stop))
-            .collect::<Result<_>>()?;
-        let mut merged = vec![Vec::new(); queries.rows()];
+        let on_processor = |tasks: Vec<Task<'_>>| {
+            let search = |task| self.search_part(task, queries, bounds, stop);
+            tasks.into_par_iter().map(search).collect::<Result<Vec<_>>>()
+        };
+        let pass = DevicePass { snapshot: &self.snapshot, queries, bounds, method: self.method, stop };
+        let Split { on_card, rest } = pass.split(&mut plan.parts);
+        let (mut merged, found) = match on_card {
+            None => (vec![Vec::new(); queries.rows()], on_processor(rest)?),
+            Some((card, tasks)) => {
+                let (on_card, found) = rayon::join(|| pass.search(card, tasks), || on_processor(rest));
+                let (on_card, mut found) = (on_card?, found?);
+                found.extend(on_processor(on_card.left)?);
+                (on_card.hits, found)
+            }
+        };
         for part in found {
             for (all, candidates) in merged.iter_mut().zip(part) {
                 all.extend(candidates);
@@ -376,12 +397,13 @@ impl Query {
 
     fn search_part(
         &self,
-        planned: &mut PartPlan,
+        task: Task<'_>,
         queries: &CodesBuf,
         bounds: &Bounds,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<Candidate>>> {
         let begin = Instant::now();
+        let Task { planned, wanted } = task;
         let part = self.snapshot.parts().get(planned.number);
         let Some((part, codes)) = part.and_then(|part| Some((part, part.codes(planned.modality)?))) else {
             return Ok(vec![Vec::new(); queries.rows()]);
@@ -399,6 +421,9 @@ impl Query {
         };
         for (query, hits) in answers.iter().enumerate() {
             bounds.learn(query, hits);
+        }
+        if let Some(wanted) = &wanted {
+            self.accelerator().note(wanted, plans.iter().map(QueryPlan::time).sum());
         }
         let mut done = PartSearch::new(&plans, planned.rows);
         done.time = begin.elapsed();
@@ -463,7 +488,15 @@ fn part_plan(
             (Some(mask).filter(|_| candidates < rows), candidates)
         }
     };
-    let plan =
-        PartPlan { number, modality, rows: part.rows(), candidates, mask, done: PartSearch::default() };
+    let plan = PartPlan {
+        number,
+        modality,
+        rows: part.rows(),
+        candidates,
+        mask,
+        done: PartSearch::default(),
+        card: None,
+        why_not_card: None,
+    };
     (candidates > 0).then_some(plan)
 }

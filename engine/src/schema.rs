@@ -9,6 +9,13 @@ use crate::value::{coerce, shown};
 use crate::{CodeBits, Error, FieldType, IdKind, ImageEncoding, Modality, Result, TextEncoding, Value};
 
 /// What a collection takes as the image of a record.
+///
+/// ```
+/// use twinbit::{CodeBits, ImageKind, Schema};
+///
+/// let schema = Schema::new(CodeBits::B64).image_features(512);
+/// assert_eq!(schema.image_kind(), ImageKind::Features { width: 512 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageKind {
@@ -24,6 +31,13 @@ pub enum ImageKind {
 }
 
 /// What a collection takes as the text of a record.
+///
+/// ```
+/// use twinbit::{CodeBits, Schema, TextEncoding, TextKind};
+///
+/// let schema = Schema::new(CodeBits::B64).text_encoder(TextEncoding::Ngram);
+/// assert_eq!(schema.text_kind(), TextKind::Text(TextEncoding::Ngram));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TextKind {

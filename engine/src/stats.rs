@@ -7,6 +7,21 @@ use crate::collection::Collection;
 use crate::{ModelId, Result};
 
 /// Sizes and counts of a collection; serializes as the command line prints it.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Stats;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let stats: Stats = photos.stats()?;
+/// assert_eq!((stats.bits, stats.rows, stats.fresh_rows), (16, 2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -33,6 +48,21 @@ pub struct Stats {
 }
 
 /// Bytes on disk, by kind. The catalog and the models are those of the whole database.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Bytes;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let bytes: Bytes = photos.stats()?.bytes;
+/// println!("{} bytes of codes, {} of inputs", bytes.codes, bytes.rows);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Bytes {

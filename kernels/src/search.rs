@@ -33,6 +33,18 @@ pub struct QueryPlan {
     pub rows: u64,
 }
 
+impl QueryPlan {
+    /// The time expected of what was done: the index, the scan, or one after the other.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        let index = self.index.unwrap_or_default();
+        match self.method {
+            Method::MultiIndex => index,
+            Method::Scan => index + self.scan,
+        }
+    }
+}
+
 /// The answers to some queries, and how each was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer<T> {

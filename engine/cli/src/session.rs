@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use twinbit::{Builder, Collection, Database, Indexing, ReadMode};
+use twinbit::{Builder, Collection, Database, Device, Indexing, ReadMode};
 
 use crate::arguments::Global;
 use crate::failure::{Failure, Result};
@@ -39,6 +39,21 @@ impl Session {
     /// The number of threads asked for; 0 is one a processor.
     pub fn threads(&self) -> usize {
         self.global.threads
+    }
+
+    /// What searches run on.
+    pub fn device(&self) -> Device {
+        self.global.device
+    }
+
+    /// Says, where a card was asked for, that this work does not run there.
+    pub fn remark_processor(&self, work: &str) {
+        if let Device::Cuda(_) = self.global.device {
+            self.output.warn(format!(
+                "{work} on the processor: --device {} is for searches alone",
+                self.global.device
+            ));
+        }
     }
 
     /// Opens a database for writing.

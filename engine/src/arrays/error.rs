@@ -3,6 +3,14 @@
 use std::io;
 
 /// An array file that cannot be opened or read. Every variant names the file, as it was given.
+///
+/// ```
+/// use twinbit::{Array, ArrayError};
+///
+/// let error = Array::open("nothing.npy").unwrap_err();
+/// assert!(matches!(error, ArrayError::Io { .. }));
+/// assert!(error.to_string().contains("nothing.npy"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArrayError {

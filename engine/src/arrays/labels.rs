@@ -7,6 +7,20 @@ use super::error::ArrayError;
 use crate::Result;
 
 /// A matrix of zeros and ones, one row a pair, and the labels of some of its rows.
+///
+/// ```
+/// use twinbit::{Array, LabelMatrix};
+///
+/// # fn npy(kind: &str, rows: usize, width: usize, data: &[u8]) -> Vec<u8> {
+/// #     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n");
+/// #     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("labels.npy"), npy("|u1", 2, 3, &[1, 0, 1, 0, 1, 0]))?;
+/// let labels = LabelMatrix::new(&Array::open(folder.path().join("labels.npy"))?)?;
+/// assert_eq!((labels.rows(), labels.classes()), (2, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LabelMatrix {
     name: String,

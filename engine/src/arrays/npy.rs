@@ -14,6 +14,12 @@ pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER_BYTES: u32 = 65_536;
 
 /// The type of an array's elements; always little-endian.
+///
+/// ```
+/// use twinbit::ElementType;
+///
+/// assert_eq!(ElementType::F32.bytes(), 4);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ElementType {

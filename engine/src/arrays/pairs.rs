@@ -10,6 +10,23 @@ use crate::Modality;
 
 /// Training pairs read from two arrays: row i of both is a pair. The arrays may be larger than
 /// memory; rows are read when they are asked for.
+///
+/// ```
+/// use twinbit::{Array, ArrayPairs, Modality, PairSource};
+///
+/// # fn npy(kind: &str, rows: usize, width: usize, data: &[u8]) -> Vec<u8> {
+/// #     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n");
+/// #     [b"\x93NUMPY\x01\0", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # let file = |name: &str| folder.path().join(name);
+/// # std::fs::write(file("image.npy"), npy("|u1", 3, 2, &[1, 2, 3, 4, 5, 6]))?;
+/// # std::fs::write(file("text.npy"), npy("|u1", 3, 1, &[7, 8, 9]))?;
+/// let (image, text) = (Array::open(file("image.npy"))?, Array::open(file("text.npy"))?);
+/// let pairs = ArrayPairs::new(image, text)?.rows(vec![2, 0])?;
+/// assert_eq!((pairs.pairs(), pairs.width(Modality::Image)), (2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ArrayPairs {
     arrays: [Arc<Array>; 2],

@@ -99,6 +99,17 @@ const SETS: [PublishedData; 4] = [
 ];
 
 /// What a check found of one matrix of a data set.
+///
+/// ```
+/// use std::path::Path;
+/// use twinbit::PublishedData;
+///
+/// for data in PublishedData::all() {
+///     for part in data.check(Path::new("not there")) {
+///         assert!(part.problem.is_some(), "{} in {}", part.what, part.files);
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CheckedPart {

@@ -13,6 +13,14 @@ use crate::{Error, Modality, Model, Result};
 const ROWS_A_BLOCK: usize = 4096;
 
 /// Which rows are trained on, and are the database of the test, and which are its queries.
+///
+/// ```
+/// use twinbit::Split;
+///
+/// let split = Split::last(5, 2)?;
+/// assert_eq!((split.training, split.queries), (vec![0, 1, 2], vec![3, 4]));
+/// # Ok::<(), twinbit::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Split {

@@ -33,6 +33,13 @@ pub struct FilterError {
 }
 
 /// What is wrong with a filter.
+///
+/// ```
+/// use twinbit::{Filter, FilterProblem};
+///
+/// let error = Filter::parse("lang = 'en").unwrap_err();
+/// assert!(matches!(error.problem(), FilterProblem::UnclosedQuote));
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterProblem {

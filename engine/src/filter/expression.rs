@@ -25,10 +25,24 @@ pub struct Filter {
 }
 
 /// A field named in a filter; its methods make comparisons.
+///
+/// ```
+/// use twinbit::field;
+///
+/// let filter = field("year").ge(2015).and(field("lang").one_of(["en", "de"]));
+/// # drop(filter);
+/// ```
 #[derive(Debug, Clone)]
 pub struct FieldName(Located<String>);
 
 /// The field called `name`: the start of a comparison, as in `field("year").ge(2015)`.
+///
+/// ```
+/// use twinbit::{Filter, field};
+///
+/// let filter: Filter = field("year").is_null();
+/// # drop(filter);
+/// ```
 pub fn field(name: impl Into<String>) -> FieldName {
     FieldName(Located { value: name.into(), place: None })
 }

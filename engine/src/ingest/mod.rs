@@ -38,6 +38,25 @@ const ITEMS_A_BLOCK: usize = 256;
 const BLOCKS_AHEAD: usize = 2;
 
 /// What to do with an item that cannot be ingested.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Schema, TextEncoding};
+/// use twinbit::{OnError, PairsSource};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("pairs.jsonl"), "{\"text\": \"a dog\"}\n{\"text\": \"a cat\"}\n")?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// # let schema = Schema::new(CodeBits::B64).image_features(2).text_encoder(TextEncoding::Ngram);
+/// # let texts = database.create_collection("texts", schema)?;
+/// let source = PairsSource::new(folder.path().join("pairs.jsonl"));
+/// let report = texts
+///     .ingest(source)
+///     .on_error(OnError::Skip)
+///     .skipped_file(folder.path().join("skipped.jsonl"))
+///     .run()?;
+/// assert_eq!(report.skipped, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
     /// End the run with an error that names the item; what was not committed yet is discarded.
@@ -48,6 +67,20 @@ pub enum OnError {
 }
 
 /// A run of [`Collection::ingest`], to be set up and then [`run`](Self::run).
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Schema, TextEncoding};
+/// use twinbit::PairsSource;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("pairs.jsonl"), "{\"text\": \"a dog\"}\n{\"text\": \"a cat\"}\n")?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// # let schema = Schema::new(CodeBits::B64).image_features(2).text_encoder(TextEncoding::Ngram);
+/// # let texts = database.create_collection("texts", schema)?;
+/// let report = texts.ingest(PairsSource::new(folder.path().join("pairs.jsonl"))).batch(1000).run()?;
+/// assert_eq!(report.ingested, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nothing is ingested before `run`"]
 pub struct Ingest<'a> {
     collection: Collection,

@@ -6,6 +6,13 @@ use std::path::PathBuf;
 use crate::{IdKind, Modality};
 
 /// A source of records that cannot be read, or does not fit the collection.
+///
+/// ```
+/// use twinbit::{SourceError, expand_pattern};
+///
+/// let error = expand_pattern("shard-{00..}.tar").unwrap_err();
+/// assert!(matches!(error, SourceError::Pattern { .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {

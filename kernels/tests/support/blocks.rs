@@ -1,7 +1,7 @@
 //! A machine that runs the CUDA kernels on the CPU: their sources compiled by g++ (`cu/cpu`).
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use libloading::Library;
 use twinbit_kernels::cuda::train::{self, Multiply, Operand, Precision, Product};
@@ -19,6 +19,18 @@ pub(crate) struct Blocks {
     identity: Identity,
     seed: u64,
     launches: AtomicU64,
+    health: Arc<Health>,
+}
+
+/// What a card of [`Blocks`] can still do; changed by tests that keep it.
+#[derive(Debug)]
+pub(crate) struct Health {
+    /// Bytes of memory.
+    pub(crate) memory: AtomicUsize,
+    /// Bytes of them that are taken.
+    pub(crate) taken: AtomicUsize,
+    /// Whether every launch fails.
+    pub(crate) broken: AtomicBool,
 }
 
 /// Memory of [`Blocks`] between two guards.
@@ -27,6 +39,7 @@ pub(crate) struct GuardedMemory {
     owner: Identity,
     lines: Vec<Line>,
     len: usize,
+    health: Arc<Health>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +47,8 @@ pub(crate) struct GuardedMemory {
 struct Line([u8; GUARD]);
 
 impl GuardedMemory {
-    fn new(owner: Identity, len: usize) -> Self {
+    fn new(owner: Identity, len: usize, health: Arc<Health>) -> Self {
+        health.taken.fetch_add(len, Ordering::Relaxed);
         // Content that no test can mistake for zeros.
         let mut lines = vec![Line([0xdb; GUARD]); len.div_ceil(GUARD) + 2];
         lines[0].0.fill(GUARD_BYTE);
@@ -46,7 +60,7 @@ impl GuardedMemory {
                 }
             }
         }
-        Self { owner, lines, len }
+        Self { owner, lines, len, health }
     }
 
     fn pointer(&self) -> *mut u8 {
@@ -60,6 +74,7 @@ impl GuardedMemory {
 
 impl Drop for GuardedMemory {
     fn drop(&mut self) {
+        self.health.taken.fetch_sub(self.len, Ordering::Relaxed);
         let end = GUARD + self.len;
         let guards = (0..GUARD).chain(end..self.lines.len() * GUARD);
         for place in guards {
@@ -88,7 +103,16 @@ impl Memory for GuardedMemory {
 
 impl Blocks {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { identity: Identity::new(), seed, launches: AtomicU64::new(0) }
+        let health = Health {
+            memory: AtomicUsize::new(usize::MAX),
+            taken: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+        };
+        Self { identity: Identity::new(), seed, launches: AtomicU64::new(0), health: Arc::new(health) }
+    }
+
+    pub(crate) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
     }
 
     pub(crate) fn launches(&self) -> u64 {
@@ -106,7 +130,11 @@ unsafe impl Machine for Blocks {
     }
 
     fn allocate(&self, bytes: usize) -> Result<GuardedMemory, CudaError> {
-        Ok(GuardedMemory::new(self.identity, bytes))
+        let free = self.health.memory.load(Ordering::Relaxed);
+        if self.health.taken.load(Ordering::Relaxed) + bytes > free {
+            return Err(CudaError::OutOfMemory { bytes });
+        }
+        Ok(GuardedMemory::new(self.identity, bytes, self.health()))
     }
 
     fn write(&self, memory: &mut GuardedMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
@@ -130,6 +158,10 @@ unsafe impl Machine for Blocks {
     }
 
     unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
+        if self.health.broken.load(Ordering::Relaxed) {
+            let reason = "the test says so".to_owned();
+            return Err(CudaError::Driver { action: "run a kernel on the CPU", reason });
+        }
         let number = self.launches.fetch_add(1, Ordering::Relaxed);
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number);
         // SAFETY: the argument is the kernel's and its addresses are good, which the caller promises.

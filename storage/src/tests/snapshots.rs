@@ -1,6 +1,9 @@
 //! Views stay as they were.
 
+use std::ops::ControlFlow;
+
 use super::*;
+use crate::CodesIdentity;
 
 #[test]
 fn a_view_does_not_see_later_changes() {
@@ -86,4 +89,38 @@ fn parts_cover_ascending_ordinals() {
         assert_eq!(view.page(Some(4), 3).unwrap(), [5, 6, 7]);
         assert!(view.page(Some(u64::MAX), 3).unwrap().is_empty());
     }
+}
+
+#[test]
+fn codes_have_the_identity_of_the_file_they_lie_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), options()).unwrap();
+    let id = store.create_collection("codes", external(IdKind::Auto)).unwrap();
+    for _ in 0..2 {
+        let mut writer = store.writer(id).unwrap();
+        for number in 0..50 {
+            let code = [number, 0];
+            let codes = [Some(&code[..]), None];
+            writer.put(NewRecord { codes, ..NewRecord::default() }).unwrap();
+        }
+        writer.commit().unwrap();
+        store.flush(id).unwrap();
+    }
+    let identities = |view: &CollectionView| -> Vec<CodesIdentity> {
+        view.parts().iter().filter_map(|part| part.codes_identity()).collect()
+    };
+    let before = view(&store, id);
+    let [first, second] = &identities(&before)[..] else { panic!("two segments") };
+    assert_ne!(first, second);
+    let mut writer = store.writer(id).unwrap();
+    assert!(writer.delete(&3.into()).unwrap());
+    writer.commit().unwrap();
+    assert_eq!(identities(&view(&store, id)), [first.clone(), second.clone()]);
+    store.compact(id, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let after = identities(&view(&store, id));
+    assert!(after.len() == 1 && !after.contains(first) && !after.contains(second));
+    assert!(first.is_open() && second.is_open());
+    drop(before);
+    assert!(!first.is_open() && !second.is_open() && after[0].is_open());
+    assert_ne!(&after[0], first);
 }

@@ -2,15 +2,15 @@
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::Hardware;
+use twinbit::{CardInfo, Hardware};
 
 use crate::failure::Result;
-use crate::output::{Table, count};
+use crate::output::{Table, bytes, count};
 use crate::session::Session;
 
 /// Arguments of `doctor`.
 #[derive(Args)]
-#[command(after_help = "Example:\n  twinbit doctor")]
+#[command(after_help = "Examples:\n  twinbit doctor\n  twinbit doctor --device cuda:1")]
 pub struct Arguments {}
 
 /// Fewer open files than this can stop a database with many segments.
@@ -26,6 +26,7 @@ struct Report {
     threads: usize,
     cuda: Option<String>,
     no_cuda: Option<String>,
+    card: Option<CardInfo>,
     features: Vec<&'static str>,
     open_files: Option<u64>,
     memory_maps: Option<u64>,
@@ -33,7 +34,7 @@ struct Report {
 
 /// Shows what this machine offers.
 pub fn run(_: &Arguments, session: &Session) -> Result {
-    let hardware = Hardware::detect();
+    let hardware = Hardware::detect_for(session.device());
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         architecture: std::env::consts::ARCH,
@@ -41,8 +42,9 @@ pub fn run(_: &Arguments, session: &Session) -> Result {
         kernel: hardware.kernel,
         kernels: hardware.kernels,
         threads: hardware.threads,
-        cuda: hardware.no_cuda.is_none().then(|| "in use".to_owned()),
+        cuda: hardware.card.as_ref().map(|card| card.name.clone()),
         no_cuda: hardware.no_cuda,
+        card: hardware.card,
         features: features(),
         open_files: open_files(),
         memory_maps: memory_maps(),
@@ -56,7 +58,16 @@ pub fn run(_: &Arguments, session: &Session) -> Result {
     row("version", format!("{} for {} on {}", report.version, report.architecture, report.system));
     row("kernel", format!("{} (this machine can run: {})", report.kernel, report.kernels.join(", ")));
     row("threads", report.threads.to_string());
-    row("CUDA", report.no_cuda.map_or_else(|| "in use".to_owned(), |reason| format!("not used: {reason}")));
+    if let Some(reason) = report.no_cuda {
+        row("CUDA", format!("not used: {reason}"));
+    }
+    if let Some(card) = report.card {
+        let CardInfo { number, name, compute_capability, cuda_version, memory_bytes, free_bytes, .. } = card;
+        row("CUDA", format!("device {number}, {name}, for searches that are worth it"));
+        row("compute capability", compute_capability);
+        row("CUDA of its driver", cuda_version);
+        row("memory of the card", format!("{}, {} free", bytes(memory_bytes), bytes(free_bytes)));
+    }
     row(
         "built with",
         if report.features.is_empty() { "nothing optional".to_owned() } else { report.features.join(", ") },

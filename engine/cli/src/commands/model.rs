@@ -74,6 +74,7 @@ pub fn run(action: &Action, session: &Session) -> Result {
         Action::Import(arguments) => {
             let model = read(&arguments.file)?;
             let database = session.open(&arguments.db)?;
+            session.remark_processor("stored inputs are encoded");
             crate::interrupt::listen();
             install(&session.collection(&database)?, &model, session)?;
             session.output.say(format!("model {} installed", model.id()))

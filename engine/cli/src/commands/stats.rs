@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{CodeStatistics, Modality, Stats};
+use twinbit::{CodeStatistics, DeviceStatus, Modality, Stats};
 
 use crate::curves;
 use crate::failure::Result;
@@ -38,6 +38,7 @@ struct Shown<'a> {
     image_codes: Option<&'a CodeStatistics>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text_codes: Option<&'a CodeStatistics>,
+    device: DeviceStatus,
 }
 
 /// Prints sizes and counts.
@@ -55,8 +56,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     if let Some(path) = &arguments.plot {
         curves::write_codes(path, image_codes, text_codes)?;
     }
+    let device = database.device_status();
     if session.output.is_json() {
-        return session.output.object(&Shown { stats: &stats, image_codes, text_codes });
+        return session.output.object(&Shown { stats: &stats, image_codes, text_codes, device });
     }
     let mut table = Table::new([stats.collection.as_str(), ""]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
@@ -73,6 +75,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     row("models on disk", bytes(stats.bytes.models));
     row("model", stats.model.map_or_else(|| "none".to_owned(), |model| model.to_string()));
     row("kernel", stats.kernel.to_owned());
+    row("card", on_card(&device));
     for (name, codes) in [("image codes", image_codes), ("text codes", text_codes)] {
         let Some(codes) = codes else { continue };
         row(
@@ -88,4 +91,18 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         );
     }
     session.output.table(&table)
+}
+
+/// What is on the card, or why nothing is.
+fn on_card(device: &DeviceStatus) -> String {
+    match (&device.card, &device.no_card) {
+        (Some(card), _) => format!(
+            "{}: {} of at most {} in {} code matrices",
+            card.name,
+            bytes(device.resident_bytes),
+            bytes(device.budget_bytes),
+            count(device.resident_matrices as u64)
+        ),
+        (None, reason) => format!("none: {}", reason.as_deref().unwrap_or("not asked for")),
+    }
 }

@@ -73,6 +73,7 @@ struct Finished<'a> {
 
 /// Trains and tests every method at every code length with every seed.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
+    session.remark_processor("networks are trained and scored");
     let experiment = Experiment::read(&arguments.file)?;
     let out = arguments.out.clone().unwrap_or_else(|| arguments.file.with_extension(""));
     let mut table = Table::new(&experiment, &out)?;

@@ -102,6 +102,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         )));
     }
     let database = session.open(&arguments.db)?;
+    session.remark_processor("networks are trained and stored inputs encoded");
     let collection = session.collection(&database)?;
     let config = arguments.hyper.config(collection.schema()?.bits())?;
     if !arguments.no_install {

@@ -80,12 +80,7 @@ KERNEL(BLOCK_THREADS) update_bank(ARGUMENT(BankArgument, argument)) {
     }
     norm = sqrtf(block_sum(squares, shared.values));
     if (!(norm > 0.0f)) return;
-    for (uint32_t i = threadIdx.x; i < bits; i += BLOCK_THREADS) {
-        const float value = shared.row[i] / norm;
-        shared.row[i] = value;
-        row[i] = value;
-    }
-    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < bits; i += BLOCK_THREADS) row[i] = shared.row[i] / norm;
     for (uint32_t word = threadIdx.x; word < words; word += BLOCK_THREADS) {
         argument.signs[static_cast<uint64_t>(pair) * words + word] =
             pack_signs(min(bits - word * 32, 32u), [&](uint32_t bit) { return shared.row[word * 32 + bit]; });

@@ -40,10 +40,8 @@ KERNEL(BLOCK_THREADS) record_step(ARGUMENT(RecordArgument, argument)) {
     record.ranking = static_cast<float>(ranking * argument.ranking_share);
     record.gradient_norm = static_cast<float>(norm);
     record.clip = clip < 1.0 ? static_cast<float>(clip) : 1.0f;
-    for (unsigned side = 0; side < 2; ++side) {
-        record.undirected[side] = argument.undirected[side];
-        argument.undirected[side] = ~0u;
-    }
+    record.undirected[0] = argument.undirected[0];
+    record.undirected[1] = argument.undirected[1];
     *argument.clip = record.clip;
     *argument.record = record;
 }

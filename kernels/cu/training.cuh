@@ -157,14 +157,14 @@ struct StepRecord {
     float ranking;
     float gradient_norm;
     float clip;
-    uint32_t undirected[2];  // the first row of either output without direction
+    uint32_t undirected[2];  // the first row of either output without direction, in this step or before
 };
 
 struct RecordArgument {
     const float* contrastive;  // losses of `contrastive_count` samples
     const float* ranking;
     const double* squares;
-    uint32_t* undirected;
+    const uint32_t* undirected;
     float* clip;
     StepRecord* record;
     uint32_t contrastive_count;

@@ -4,11 +4,20 @@
 
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "support/fixture.rs"]
+mod fixture;
+#[path = "support/oracle.rs"]
+mod oracle;
+#[path = "support/training.rs"]
+mod training;
 
 use std::io::Write;
 use std::sync::OnceLock;
 
 use cases::{Case, Numbers, Spread};
+use fixture::Fixture;
+use training::{Run, Sizes, check_codes, network, settings};
+use twinbit_kernels::cuda::train::{BatchKeys, Encoder, Precision, RankingLoss, StepSettings};
 use twinbit_kernels::cuda::{
     Card, DeviceCodes, DeviceMask, MOST_NEAREST, Plan, Search, SegmentHit, Target, Variant,
 };
@@ -111,6 +120,112 @@ fn large_searches_match_the_scan_on_the_cpu() {
         }
         assert_eq!(search.count_within(queries.as_codes(), radius).unwrap(), expected, "{bits} bits");
     }
+}
+
+#[test]
+fn small_training_runs_match_the_definition() {
+    let Some(card) = card() else { return };
+    for fixture in Fixture::all() {
+        fixture.replay(card);
+        for precision in [Precision::Tf32, Precision::Bf16] {
+            fixture.check_rounded_losses(card, precision);
+        }
+    }
+    let odd = Sizes { pairs: 37, features: [13, 7], hidden: 21, layers: [3, 2], bits: 40 };
+    let changes: [fn(&mut StepSettings); 5] = [
+        |_| {},
+        |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
+        |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
+        |settings| settings.dropout = 0.4,
+        |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
+    ];
+    for (seed, change) in (1..).zip(changes) {
+        let mut settings = settings(9, 33);
+        change(&mut settings);
+        Run::new(&mut Numbers::new(seed), odd, settings).check(card, 1, 2);
+    }
+    let long = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 4096 };
+    Run::new(&mut Numbers::new(6), long, settings(2, 5)).check(card, 0, 1);
+}
+
+#[test]
+fn small_networks_give_the_codes_of_their_outputs() {
+    let Some(card) = card() else { return };
+    let mut numbers = Numbers::new(9);
+    for (layers, bits) in (1..).zip([8, 16, 32, 128, 1000]) {
+        let layers = network(&mut numbers, 19, 23, layers, bits);
+        let features = features(&mut numbers, 33 * 19);
+        check_codes(card, &layers, &features, 14, Precision::Float32, 1e-6);
+        check_codes(card, &layers, &features, 14, Precision::Bf16, 2e-2);
+    }
+}
+
+/// A step with a batch as large as in training, on networks that float64 still gets through.
+#[test]
+fn training_runs_match_the_definition() {
+    let Some(card) = card() else { return };
+    let sizes = Sizes { pairs: 3000, features: [512, 300], hidden: 700, layers: [3, 2], bits: 128 };
+    Run::new(&mut Numbers::new(7), sizes, settings(256, 4096)).check(card, 1, 2);
+}
+
+const PAPER: Sizes = Sizes { pairs: 18_015, features: [4096, 1386], hidden: 8192, layers: [3, 2], bits: 128 };
+
+/// At the size of the paper: rounded products give nearly the same losses, and the same run twice
+/// gives the same bits.
+#[test]
+fn large_training_runs_repeat_themselves() {
+    let Some(card) = card() else { return };
+    let mut numbers = Numbers::new(10);
+    let mut run = Run::new(&mut numbers, PAPER, settings(256, 4096));
+    let batches: Vec<Vec<u32>> = (0..4).map(|_| run.batch(&mut numbers)).collect();
+    let features = run.upload(card);
+    let mut losses = |precision| {
+        run.settings.precision = precision;
+        let mut training = run.start(card, &features, &run.state);
+        for pairs in &batches {
+            training.step(pairs, BatchKeys::Drawn, 1e-4).unwrap();
+        }
+        (training.losses().unwrap(), training.state().unwrap().networks[1].clone())
+    };
+    let exact = losses(Precision::Float32);
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let rounded = losses(precision);
+        for (rounded, exact) in rounded.0.iter().zip(&exact.0) {
+            assert!(
+                (rounded.total / exact.total - 1.0).abs() < 2e-2,
+                "{precision:?}: {rounded:?}, {exact:?}"
+            );
+        }
+        assert_eq!(losses(precision), rounded, "{precision:?}");
+    }
+}
+
+#[test]
+fn large_networks_give_the_codes_of_their_outputs() {
+    let Some(card) = card() else { return };
+    let mut numbers = Numbers::new(11);
+    let layers = network(&mut numbers, 4096, 8192, 3, 128);
+    let features = features(&mut numbers, 10_000 * 4096);
+    check_codes(card, &layers, &features[..32 * 4096], Encoder::<Card>::ROWS, Precision::Float32, 1e-5);
+    let encode = |precision| {
+        let mut encoder = Encoder::new(card, &layers, Encoder::<Card>::ROWS, precision).unwrap();
+        encoder.encode(&features).unwrap()
+    };
+    let exact = encode(Precision::Float32);
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let rounded = encode(precision);
+        let pairs = exact.as_bytes().iter().zip(rounded.as_bytes());
+        let different: u32 = pairs.map(|(a, b)| (a ^ b).count_ones()).sum();
+        let share = f64::from(different) / (10_000.0 * 128.0);
+        std::io::stderr()
+            .write_all(format!("{precision:?}: {share:.2e} of bits differ\n").as_bytes())
+            .unwrap();
+        assert!(share < 2e-2, "{precision:?}: {share}");
+    }
+}
+
+fn features(numbers: &mut Numbers, count: usize) -> Vec<f32> {
+    (0..count).map(|_| numbers.below(2000) as f32 / 1000.0 - 1.0).collect()
 }
 
 fn matrix(numbers: &mut Numbers, bits: CodeBits, rows: usize) -> CodesBuf {

@@ -63,18 +63,17 @@ fn steps_follow_their_definition() {
 
 #[test]
 fn a_similarity_exactly_on_the_margin_is_not_shifted() {
-    let sizes = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 16 };
+    let sizes = Sizes { pairs: 6, features: [4, 3], hidden: 4, layers: [1, 1], bits: 16 };
     let ranking = RankingLoss::Global { margin: 0.0, shift: 1.0 };
     let mut run =
-        Run::new(&mut Numbers::new(2), sizes, StepSettings { alpha: 0.0, ranking, ..settings(5, 1) });
-    // All pairs are the same, so that all similarities are.
-    run.features = [vec![0.5; 15], vec![-0.25; 15]];
-    let machine = Blocks::new(1);
-    let features = run.upload(&machine);
-    let mut training = run.start(&machine, &features, &run.state);
-    training.step(&[3, 1, 0, 2, 4], BatchKeys::Drawn, 1e-3).unwrap();
-    let loss = training.losses().unwrap()[0].ranking;
-    assert!((loss - 2.0 * 5.0_f64.ln()).abs() < 1e-5, "{loss}");
+        Run::new(&mut Numbers::new(2), sizes, StepSettings { alpha: 0.0, ranking, ..settings(6, 1) });
+    // Every pair has a twin, as similar to it as itself.
+    for (features, width) in run.features.iter_mut().zip(sizes.features) {
+        for twin in features.chunks_exact_mut(2 * width) {
+            twin.copy_within(..width, width);
+        }
+    }
+    run.check(&Blocks::new(1), 1, 1);
 }
 
 #[test]
@@ -87,11 +86,12 @@ fn more_pairs_than_threads_and_the_longest_code_fit() {
 
 #[test]
 fn every_setting_follows_its_definition() {
-    let changes: [fn(&mut StepSettings); 8] = [
+    let changes: [fn(&mut StepSettings); 9] = [
         |settings| settings.alpha = 1.0,
         |settings| settings.alpha = 0.0,
         |settings| settings.momentum = 0.0,
         |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
+        |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.02 },
         |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
         |settings| settings.dropout = 0.4,
         |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
@@ -206,6 +206,9 @@ fn rows_without_a_direction_are_named() {
     let mut training = run.start(&machine, &features, &run.state);
     training.step(&[2, 1], BatchKeys::Own, 1e-3).unwrap();
     assert!(matches!(training.losses(), Err(Error::NoOutput { modality: Modality::Text, row: 0 })));
+    // What follows it is of no use.
+    training.step(&[2, 1], BatchKeys::Own, 1e-3).unwrap();
+    assert!(matches!(training.losses(), Err(Error::NoOutput { .. })));
     assert!(training.state().unwrap().networks[0][0].weight.iter().all(|value| value.is_finite()));
 }
 

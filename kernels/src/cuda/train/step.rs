@@ -177,8 +177,8 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
     /// Wait for the machine, and give the losses of all steps since the last call.
     ///
     /// # Errors
-    /// [`Error::NoOutput`] when in one of these steps a network's output had no direction: the state is
-    /// then not to be used. [`Error::Cuda`] when the machine fails.
+    /// [`Error::NoOutput`] when in any step so far a network's output had no direction: the state is then
+    /// not to be used. [`Error::Cuda`] when the machine fails.
     pub fn losses(&mut self) -> Result<Vec<StepLosses>, Error> {
         self.collect()?;
         let alpha = self.settings.alpha;

@@ -10,6 +10,7 @@ use twinbit_kernels::{CodeBits, CodesBuf, Hit, MultiIndex, MultiIndexBuilder, Sc
 
 use crate::data::{self, Kind};
 use crate::limits;
+use crate::timing::in_turns;
 
 /// Write the codes and queries to a folder, then obey: `single`, `index` and `batch` with a k, a number
 /// of queries and a number of threads, `limit` with a number of threads; end with the input.
@@ -35,7 +36,11 @@ pub(crate) fn answer(folder: &Path, kind: &str, bits: &str, rows: &str) {
         let threads = number(words.len() - 1);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
         pool.install(|| match words[0] {
-            "limit" => println!("{{\"comparisons\": {:.4e}}}", limit(&database, threads)),
+            "limit" => println!(
+                "{{\"comparisons\": {:.4e}, \"read\": {:.4e}}}",
+                comparisons(&database, threads),
+                reading(&database, threads)
+            ),
             order => {
                 let (k, count) = (number(1), number(2));
                 let asked =
@@ -71,7 +76,7 @@ fn report(order: &str, database: &CodesBuf, index: &MultiIndex<'_>, asked: &Code
 }
 
 /// Comparisons a second of codes that never leave the cache.
-fn limit(database: &CodesBuf, threads: usize) -> f64 {
+fn comparisons(database: &CodesBuf, threads: usize) -> f64 {
     let words = database.bits().words();
     let lines = database.as_codes().lines();
     let cached = lines[..lines.len().min((16 << 10) / 64)].to_vec();
@@ -87,4 +92,14 @@ fn limit(database: &CodesBuf, threads: usize) -> f64 {
         }
     });
     (repeats * threads * 4 * cached.len() * 8 / words) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Bytes a second of reading all codes, the better of one and two streams.
+fn reading(database: &CodesBuf, threads: usize) -> f64 {
+    let lines = database.as_codes().lines();
+    let [one, two] = in_turns(
+        3,
+        [&mut || crate::read_all(lines, threads, 1), &mut || crate::read_all(lines, threads, 2)],
+    );
+    size_of_val(lines) as f64 / one.median().min(two.median())
 }

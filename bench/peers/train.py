@@ -8,6 +8,11 @@ RUST_BENCH is the program of `cargo bench --bench train_step`. Shapes are those 
 three ways: "gathering" copies batch x 4,097 bank rows a step, as the published code does; "dense" multiplies
 the batch with the whole sign bank and picks the logits; both update with torch.optim.Adam as it comes.
 "dense, fused Adam" asks for the fused optimizer. Each round runs every engine once, in a process of its own.
+
+train.py card [DEVICE [HIDDEN PAIRS]]
+
+The same steps of PyTorch alone on a card, at the paper's size (4096-8192-8192-128 and 1386-8192-128, 18,015
+pairs), in float32, TF32 and bfloat16 (autocast), as JSON; `kernels/gpu.sh bench` runs it.
 """
 
 import argparse
@@ -41,7 +46,7 @@ def direction(torch, values):
 
 def contrastive(torch, outputs, logits):
     """L_c: minus the logarithm of the softmax's first entry, both sides."""
-    own = torch.zeros(BATCH, dtype=torch.long)
+    own = torch.zeros(BATCH, dtype=torch.long, device=outputs[0].device)
     return sum(torch.nn.functional.cross_entropy(logits(output) / TAU, own) for output in outputs)
 
 
@@ -55,24 +60,33 @@ def ranking(torch, image, text):
     return total
 
 
-def measure(way, hidden, steps, threads):
+def measure(way, hidden, steps, threads, image_width=IMAGE, pair_count=PAIRS, device="cpu", precision="float32"):
     """Median milliseconds of the warm-up's step, of one with the bank, and of encoding a row."""
+    import contextlib
+
     import torch
 
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    networks = [network(torch, [IMAGE, hidden, hidden, BITS]), network(torch, [TEXT, hidden, BITS])]
+    torch.set_default_device(device)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    rounding = contextlib.nullcontext
+    if precision == "bfloat16":
+        rounding = lambda: torch.autocast(device, dtype=torch.bfloat16)
+    networks = [network(torch, [image_width, hidden, hidden, BITS]), network(torch, [TEXT, hidden, BITS])]
     parameters = [parameter for net in networks for parameter in net.parameters()]
     fused = {"fused": True} if way == "dense-fused" else {}
     optimizer = torch.optim.Adam(parameters, lr=1e-4, weight_decay=1e-6, **fused)
-    bank = direction(torch, torch.randn(PAIRS, BITS))
-    image = torch.rand(BATCH, IMAGE)
+    bank = direction(torch, torch.randn(pair_count, BITS))
+    image = torch.rand(BATCH, image_width)
     text = torch.zeros(BATCH, TEXT).scatter_(1, torch.randint(TEXT, (BATCH, TAGS)), 1.0)
     pairs = torch.arange(BATCH)
 
     def step(warm_up):
-        keys = torch.cat([pairs[:, None], torch.randint(PAIRS, (BATCH, NEGATIVES))], 1)
-        outputs = [direction(torch, net(rows)) for net, rows in zip(networks, (image, text))]
+        keys = torch.cat([pairs[:, None], torch.randint(pair_count, (BATCH, NEGATIVES))], 1)
+        with rounding():
+            outputs = [net(rows) for net, rows in zip(networks, (image, text))]
+        outputs = [direction(torch, output.float()) for output in outputs]
         mean = (outputs[0] + outputs[1]).detach() / 2
         if warm_up:
             signs = mean.sign() / BITS**0.5
@@ -95,23 +109,39 @@ def measure(way, hidden, steps, threads):
         keep = 0.0 if warm_up else DELTA
         bank[pairs] = direction(torch, keep * bank[pairs] + (1 - keep) * direction(torch, mean))
 
+    def wait():
+        if device != "cpu":
+            torch.cuda.synchronize()
+
     def median(call, rounds):
-        call()
+        for _ in range(1 if device == "cpu" else 10):
+            call()
+        wait()
         times = []
         for _ in range(rounds):
             begin = time.perf_counter()
             call()
+            wait()
             times.append((time.perf_counter() - begin) * 1e3)
         return statistics.median(times)
 
     found = {"warm_up": median(lambda: step(True), steps), "bank": median(lambda: step(False), steps)}
     if way == "dense":
-        with torch.inference_mode():
+        with torch.inference_mode(), rounding():
             for name, net, rows in (("image", networks[0], image), ("text", networks[1], text)):
                 rows = rows.repeat(8, 1)
                 encode = lambda: [direction(torch, net(block)) >= 0 for block in rows.split(BATCH)]
                 found[f"encode_{name}"] = median(encode, min(steps, 5)) / len(rows)
     return found
+
+
+def measure_card(device="cuda", hidden="8192", pairs="18015"):
+    """One JSON object a line: a way and a precision."""
+    for precision in ("float32", "tf32", "bfloat16"):
+        for way in WAYS:
+            found = measure(way, int(hidden), 50, 2, 4096, int(pairs), device, precision)
+            found = {name: round(value, 4) for name, value in found.items()}
+            print(json.dumps({"engine": WAYS[way], "precision": precision, **found}), flush=True)
 
 
 def last_line(command):
@@ -123,6 +153,9 @@ def main():
     if sys.argv[1:2] == ["child"]:
         way, hidden, steps, threads = sys.argv[2:]
         print(json.dumps(measure(way, int(hidden), int(steps), int(threads))))
+        return
+    if sys.argv[1:2] == ["card"]:
+        measure_card(*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")

@@ -51,13 +51,25 @@ KERNEL(BLOCK_THREADS) rectify_gradient(ARGUMENT(RectifyArgument, argument)) {
     }
 }
 
-// The gradient of a bias: sums over the rows, top to bottom.
+struct ColumnSumsShared {
+    float parts[BLOCK_WARPS][WARP];
+};
+
+// The gradient of a bias: sums over the rows. A block takes 32 columns, a lane each; every warp adds up
+// its share of the rows, then the shares are added in their order.
 KERNEL(BLOCK_THREADS) column_sums(ARGUMENT(ColumnSumsArgument, argument)) {
-    const uint32_t column = blockIdx.x * BLOCK_THREADS + threadIdx.x;
-    if (column >= argument.width) return;
+    SHARED(ColumnSumsShared, shared);
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const uint32_t column = blockIdx.x * WARP + lane;
     float sum = 0.0f;
-    for (uint32_t row = 0; row < argument.count; ++row) {
-        sum += argument.values[static_cast<uint64_t>(row) * argument.width + column];
+    if (column < argument.width) {
+        for (uint32_t row = warp; row < argument.count; row += BLOCK_WARPS) {
+            sum += argument.values[static_cast<uint64_t>(row) * argument.width + column];
+        }
     }
+    shared.parts[warp][lane] = sum;
+    __syncthreads();
+    if (warp != 0 || column >= argument.width) return;
+    for (unsigned part = 1; part < BLOCK_WARPS; ++part) sum += shared.parts[part][lane];
     argument.sums[column] = sum;
 }

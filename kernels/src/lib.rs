@@ -4,8 +4,8 @@
 //! also stored on disk ([`Codes`], [`CodesBuf`]), packing of real outputs to sign bits
 //! ([`pack_signs`]), row masks ([`RowMask`]), the exact scan ([`Scan`]) with one implementation per
 //! instruction set ([`Isa`]), chosen at run time, and an exact index ([`MultiIndex`]) with the planner
-//! that uses it where it is cheaper ([`Search`]). [`cuda`] is the scan on an NVIDIA card. The package
-//! knows nothing of files, models or records.
+//! that uses it where it is cheaper ([`Search`]). [`cuda`] is the scan on an NVIDIA card, and encoding
+//! and training there. The package knows nothing of files, models or records.
 //!
 //! ```
 //! use twinbit_kernels::{CodeBits, Scan, pack_signs};

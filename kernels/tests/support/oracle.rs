@@ -39,7 +39,7 @@ pub(crate) fn draw_keys(
             _ if key <= count => neighbors[own as usize * count + key - 1],
             _ => {
                 let words = philox(settings.seed, [key as u32 / 4, sample as u32, low, high]);
-                (u64::from(words[key % 4]) * rows as u64 >> 32) as u32
+                ((u64::from(words[key % 4]) * rows as u64) >> 32) as u32
             }
         }));
     }

@@ -3,6 +3,7 @@
 use super::super::CudaError;
 use super::array::{Array, Matrix};
 use super::launch::{self, Dropout, Head, Weighted};
+use super::launch_losses::Weights;
 use super::placement::Placement;
 use super::product::{Multiply, Operand, Precision, multiply};
 
@@ -96,8 +97,7 @@ impl<M: Multiply> Activations<M> {
         &self,
         machine: &M,
         placement: &Placement,
-        parameters: &Array<M, f32>,
-        gradients: &Array<M, f32>,
+        weights: &Weights<M>,
         losses: [Weighted<'_>; 2],
         precision: Precision,
         scale: f32,
@@ -107,12 +107,12 @@ impl<M: Multiply> Activations<M> {
         for (layer, place) in placement.places.iter().enumerate().rev() {
             let input = self.inputs[layer].as_matrix(self.rows, place.inputs);
             let delta = flow(layer);
-            launch::column_sums(machine, delta, place.bias(gradients))?;
-            let weight = place.weight(gradients);
+            launch::column_sums(machine, delta, place.bias(&weights.gradients))?;
+            let weight = place.weight(&weights.gradients);
             multiply(machine, Operand::transposed(delta), Operand::plain(input), weight, false, precision)?;
             // Nobody reads the gradient of the features.
             if layer > 0 {
-                let weight = Operand::plain(place.weight(parameters));
+                let weight = Operand::plain(place.weight(&weights.parameters));
                 let below = flow(layer - 1);
                 multiply(machine, Operand::plain(delta), weight, below, false, precision)?;
                 launch::rectify_gradient(machine, below, input, scale)?;

@@ -140,10 +140,10 @@ pub(crate) fn column_sums<M: Machine>(
         count: values.rows as u32,
         width: values.columns as u32,
     };
-    let kernel = Kernel::ColumnSums;
-    let blocks = [values.columns.div_ceil(kernel.threads() as usize) as u32, 1];
-    // SAFETY: the structure is the kernel's, a thread a column, and shapes were checked.
-    unsafe { machine.launch(Launch { kernel, blocks }, bytemuck::bytes_of(&argument)) }
+    let blocks = [values.columns.div_ceil(32) as u32, 1];
+    let launch = Launch { kernel: Kernel::ColumnSums, blocks };
+    // SAFETY: the structure is the kernel's, 32 columns a block, and shapes were checked.
+    unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 
 /// The matrices of a network's head: all (rows, bits), norms one a row.

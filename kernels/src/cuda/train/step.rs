@@ -347,17 +347,8 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
                 contrastive.then(|| (self.contrastive[side].as_matrix(batch, self.bank.bits), alpha as f32)),
                 ranking.then(|| (self.ranking[side].as_matrix(batch, self.bank.bits), (1.0 - alpha) as f32)),
             ];
-            let (placement, parameters) = (&self.placements[side], &self.weights.parameters);
-            let gradients = &self.weights.gradients;
-            self.activations[side].backward(
-                self.machine,
-                placement,
-                parameters,
-                gradients,
-                parts,
-                precision,
-                scale,
-            )?;
+            let (activations, placement) = (&self.activations[side], &self.placements[side]);
+            activations.backward(self.machine, placement, &self.weights, parts, precision, scale)?;
         }
         Ok(())
     }

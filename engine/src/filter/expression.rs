@@ -29,7 +29,7 @@ pub struct Filter {
 /// ```
 /// use twinbit::field;
 ///
-/// let filter = field("year").ge(2015).and(field("lang").one_of(["en", "de"]));
+/// let filter = field("year").ge(2015) & field("lang").one_of(["en", "de"]);
 /// # drop(filter);
 /// ```
 #[derive(Debug, Clone)]

@@ -12,7 +12,6 @@
 
 use std::ops::Range;
 
-use crate::cpu::prefetch;
 use crate::mask::ROWS_SLACK;
 use crate::query::Query;
 use crate::scan::Scan;
@@ -36,8 +35,6 @@ const AHEAD: usize = 512;
 /// Rows asked for a second time before they are compared: a processor whose queues are full forgets some
 /// requests.
 const AGAIN: usize = 128;
-/// The bytes of a page.
-const PAGE: usize = 4096;
 /// Words of a mask that are looked at together.
 const WORDS: usize = 64;
 
@@ -327,11 +324,7 @@ impl Queue {
 /// How many rows at the start of a stretch are all masked, in units large enough to look at quickly.
 fn masked_rows(mask: &RowMask, rows: &Range<usize>) -> usize {
     let words = &mask.words()[rows.start / GROUP..rows.end.div_ceil(GROUP)];
-    let all_zero = |words: &&[u64]| {
-        // A page ahead, of which the processor asks for nothing by itself; nothing is read there.
-        prefetch(words.as_ptr().wrapping_add(PAGE / size_of::<u64>()));
-        words.iter().fold(0, |all, word| all | word) == 0
-    };
+    let all_zero = |words: &&[u64]| words.iter().fold(0, |all, word| all | word) == 0;
     words.chunks(GROUP).take_while(all_zero).count() * GROUP * GROUP
 }
 

@@ -97,9 +97,7 @@ fn comparisons(database: &CodesBuf, threads: usize) -> f64 {
 /// Bytes a second of reading all codes, the better of one and two streams.
 fn reading(database: &CodesBuf, threads: usize) -> f64 {
     let lines = database.as_codes().lines();
-    let [one, two] = in_turns(
-        3,
-        [&mut || crate::read_all(lines, threads, 1), &mut || crate::read_all(lines, threads, 2)],
-    );
+    let [one, two] =
+        in_turns(3, [&mut || crate::read_all(lines, threads, 1), &mut || crate::read_all(lines, threads, 2)]);
     size_of_val(lines) as f64 / one.median().min(two.median())
 }

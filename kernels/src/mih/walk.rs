@@ -144,9 +144,9 @@ impl<'w, 'a> Walk<'w, 'a> {
             }
             if covered as usize == substrings.len() {
                 let hopeless = scan * HOPELESS;
-                let expected = self.likely_distance().map_or(0.0, |distance| {
-                    cost::of_shells(bits, &self.growth, covered, distance, hopeless)
-                });
+                let expected = self
+                    .likely_distance()
+                    .map_or(0.0, |distance| cost::of_shells(bits, &self.growth, covered, distance, hopeless));
                 if expected > hopeless {
                     return Ok(self.stopped(expected));
                 }

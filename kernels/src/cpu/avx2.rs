@@ -10,7 +10,7 @@ use std::arch::x86_64::{
     _mm256_srli_epi16, _mm256_storeu_si256, _mm256_xor_si256,
 };
 
-use super::Kernel;
+use super::{Kernel, screen_together};
 use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
@@ -142,14 +142,9 @@ fn screen(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64])
 #[inline]
 #[target_feature(enable = "avx2")]
 fn screen_fixed<const WORDS: usize>(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
-    let together = queries.len() / TOGETHER * TOGETHER;
-    for first in (0..together).step_by(TOGETHER) {
-        let found = screen_block::<WORDS, TOGETHER>(&queries[first..], lines, &limits[first..]);
-        groups[first..first + TOGETHER].copy_from_slice(&found);
-    }
-    for first in together..queries.len() {
-        [groups[first]] = screen_block::<WORDS, 1>(&queries[first..], lines, &limits[first..]);
-    }
+    let several = |queries: &[Query], limits: &[u32]| screen_block::<WORDS, TOGETHER>(queries, lines, limits);
+    let one = |queries: &[Query], limits: &[u32]| screen_block::<WORDS, 1>(queries, lines, limits);
+    screen_together(queries, limits, groups, several, one);
 }
 
 /// Screen the first `QUERIES` of the queries.

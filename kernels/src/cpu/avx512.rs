@@ -10,7 +10,7 @@ use std::arch::x86_64::{
     _mm512_slli_epi64, _mm512_storeu_si512, _mm512_sub_epi64, _mm512_test_epi64_mask, _mm512_xor_si512,
 };
 
-use super::{Kernel, prefetch};
+use super::{Kernel, prefetch, screen_together};
 use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
@@ -192,14 +192,9 @@ fn screen_fixed<const WORDS: usize, const QUERIES: usize>(
     limits: &[u32],
     groups: &mut [u64],
 ) {
-    let together = queries.len() / QUERIES * QUERIES;
-    for first in (0..together).step_by(QUERIES) {
-        let found = screen_block::<WORDS, QUERIES>(&queries[first..], lines, &limits[first..]);
-        groups[first..first + QUERIES].copy_from_slice(&found);
-    }
-    for first in together..queries.len() {
-        [groups[first]] = screen_block::<WORDS, 1>(&queries[first..], lines, &limits[first..]);
-    }
+    let several = |queries: &[Query], limits: &[u32]| screen_block::<WORDS, QUERIES>(queries, lines, limits);
+    let one = |queries: &[Query], limits: &[u32]| screen_block::<WORDS, 1>(queries, lines, limits);
+    screen_together(queries, limits, groups, several, one);
 }
 
 /// Screen the first `QUERIES` of the queries.

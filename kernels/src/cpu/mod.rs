@@ -145,6 +145,27 @@ impl Isa {
     }
 }
 
+/// Screen as many queries together as `several` takes, then the rest one by one.
+///
+/// Always inlined, so that it is compiled for the features of the kernel that calls it.
+#[inline(always)]
+fn screen_together<const TOGETHER: usize>(
+    queries: &[Query],
+    limits: &[u32],
+    groups: &mut [u64],
+    several: impl Fn(&[Query], &[u32]) -> [u64; TOGETHER],
+    one: impl Fn(&[Query], &[u32]) -> [u64; 1],
+) {
+    let together = queries.len() / TOGETHER * TOGETHER;
+    for first in (0..together).step_by(TOGETHER) {
+        let found = several(&queries[first..], &limits[first..]);
+        groups[first..first + TOGETHER].copy_from_slice(&found);
+    }
+    for first in together..queries.len() {
+        [groups[first]] = one(&queries[first..], &limits[first..]);
+    }
+}
+
 /// Ask for a place in memory that is needed soon; a hint that changes nothing but time.
 ///
 /// It is brought to the second-level cache only: the first level follows fewer requests at a time,

@@ -5,7 +5,7 @@ use std::arch::aarch64::{
     vminq_u16, vminvq_u16, vpaddlq_u8, vpaddq_u8, vpaddq_u16, vreinterpretq_u8_u64, vst1q_u16,
 };
 
-use super::Kernel;
+use super::{Kernel, screen_together};
 use crate::mask::rows_of;
 use crate::query::Query;
 use crate::{CodeBits, Line};
@@ -73,14 +73,9 @@ fn screen(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64])
 #[inline]
 #[target_feature(enable = "neon")]
 fn screen_fixed<const WORDS: usize>(queries: &[Query], lines: &[Line], limits: &[u32], groups: &mut [u64]) {
-    let together = queries.len() / TOGETHER * TOGETHER;
-    for first in (0..together).step_by(TOGETHER) {
-        let found = screen_block::<WORDS, TOGETHER>(&queries[first..], lines, &limits[first..]);
-        groups[first..first + TOGETHER].copy_from_slice(&found);
-    }
-    for first in together..queries.len() {
-        [groups[first]] = screen_block::<WORDS, 1>(&queries[first..], lines, &limits[first..]);
-    }
+    let several = |queries: &[Query], limits: &[u32]| screen_block::<WORDS, TOGETHER>(queries, lines, limits);
+    let one = |queries: &[Query], limits: &[u32]| screen_block::<WORDS, 1>(queries, lines, limits);
+    screen_together(queries, limits, groups, several, one);
 }
 
 /// Screen the first `QUERIES` of the queries; at most 7 words, so that the counts of four bytes of a

@@ -61,6 +61,7 @@ pub(crate) struct Wanted {
 pub(crate) const TOO_MANY_HITS: &str = "a card finds at most 2,048 hits";
 pub(crate) const CARD_FAILED: &str = "the card failed";
 pub(crate) const BUSY: &str = "the card was busy";
+const TOO_LARGE: &str = "larger than the card's memory for codes";
 const NOT_WORTH_IT: &str = "the card is expected to take longer";
 const NOT_WORTH_COPYING: &str = "not yet worth a copy to the card";
 
@@ -144,6 +145,9 @@ impl Accelerator {
             .checked_sub(on_card)
             .filter(|gain| !gain.is_zero());
         let card = self.open_card();
+        if card.is_some_and(|card| wanted.bytes > card.budget) {
+            return Some(TOO_LARGE);
+        }
         if card.is_some_and(|card| card.is_resident(&wanted.key)) {
             return gain.is_none().then_some(NOT_WORTH_IT);
         }

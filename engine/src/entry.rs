@@ -8,6 +8,21 @@ use crate::field::OF;
 use crate::{Modality, RecordId, Schema, Value};
 
 /// Field values by name.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Field, IdKind, Input, Record, Schema};
+/// use twinbit::Value;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let database = Database::open(folder.path())?;
+/// # let schema = Schema::new(CodeBits::B16).ids(IdKind::U64).external_codes().field("year", Field::u64());
+/// # let photos = database.create_collection("photos", schema)?;
+/// # photos.put(Record::new(1).image(Input::code([0, 1])).text(Input::code([0, 3])).set("year", 2001_u64))?;
+/// # photos.put(Record::new(2).image(Input::code([0, 7])).text(Input::code([0, 1])).set("year", 2002_u64))?;
+/// let entry = photos.get(2)?.ok_or("no record 2")?;
+/// assert_eq!(entry.fields().get("year"), Some(&Value::U64(2002)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Fields = BTreeMap<String, Value>;
 
 /// A record as it is stored.

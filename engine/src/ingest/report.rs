@@ -9,6 +9,15 @@ use crate::Error;
 use crate::source::Position;
 
 /// How far a run has come.
+///
+/// ```
+/// use twinbit::IngestProgress;
+///
+/// fn told(progress: &IngestProgress) -> String {
+///     format!("{} records, {} of them committed", progress.records, progress.committed)
+/// }
+/// # let _ = told;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestProgress {
@@ -59,6 +68,21 @@ pub trait IngestObserver {
 impl IngestObserver for () {}
 
 /// How a run ended.
+///
+/// ```
+/// # use twinbit::{CodeBits, Database, Schema, TextEncoding};
+/// use twinbit::{IngestOutcome, PairsSource};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # std::fs::write(folder.path().join("pairs.jsonl"), "{\"text\": \"a dog\"}\n{\"text\": \"a cat\"}\n")?;
+/// # let database = Database::open(folder.path().join("database"))?;
+/// # let schema = Schema::new(CodeBits::B64).image_features(2).text_encoder(TextEncoding::Ngram);
+/// # let texts = database.create_collection("texts", schema)?;
+/// let ingest = || texts.ingest(PairsSource::new(folder.path().join("pairs.jsonl"))).run();
+/// assert_eq!(ingest()?.outcome, IngestOutcome::Complete);
+/// assert_eq!(ingest()?.outcome, IngestOutcome::AlreadyComplete);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -156,6 +156,15 @@ pub trait Source: Send {
 }
 
 /// Rows of ready codes, image first; where there are both, as many of the one as of the other.
+///
+/// ```
+/// use twinbit::{CodeBits, CodeBlock, CodesBuf, Position};
+///
+/// let images = CodesBuf::from_packed(CodeBits::B16, &[0, 1, 0, 2])?;
+/// let block = CodeBlock { codes: [Some(images), None], next: Position { part: 0, offset: 2 } };
+/// assert_eq!(block.codes[0].as_ref().map(CodesBuf::rows), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct CodeBlock {
     /// The codes.
@@ -176,6 +185,15 @@ impl CodeBlock {
 }
 
 /// One item of a source.
+///
+/// ```
+/// use twinbit::{Content, Item, Position, Record};
+///
+/// let content = Content { record: Record::new("dog").text("a dog"), captions: Vec::new() };
+/// let next = Position { part: 0, offset: 1 };
+/// let item = Item { name: "line 1".to_owned(), next, content: Ok(content) };
+/// assert!(item.content.is_ok());
+/// ```
 #[derive(Debug)]
 pub struct Item {
     /// What to call it in messages: a file and a line, a row, a key.
@@ -201,6 +219,14 @@ impl Item {
 /// Captions become text-only records whose field `of` is the record's id. In collections with text
 /// ids they are called `ID#2`, `ID#3`, ...; where ids are automatic they get the next ones; ids of
 /// type u64 cannot be derived, so that there an item with further captions is an error.
+///
+/// ```
+/// use twinbit::{Content, Record};
+///
+/// let record = Record::new("dog").text("a dog");
+/// let content = Content { record, captions: vec!["a dog on grass".to_owned()] };
+/// assert_eq!(content.captions.len(), 1);
+/// ```
 #[derive(Debug)]
 pub struct Content {
     /// The record.

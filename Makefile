@@ -42,9 +42,12 @@ check: setup
 bench: setup
 	$(CARGO) bench --locked --workspace --bench scan --bench train_step --bench search --bench layouts
 
-# Search beside FAISS and usearch on the same codes, in turns.
+# Search beside FAISS and usearch on the same codes, in turns: a quarter of an hour, then the tables of
+# the page are new.
 bench-peers: setup .venv/search
-	.venv/bin/python bench/peers/search.py
+	program=$$($(CARGO) bench --locked -p twinbit-kernels --bench search --no-run 2>&1 \
+	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && \
+	    .venv/bin/python bench/peers/search.py "$$program" --page docs/performance.md
 
 .venv/search: bench/peers/search.txt
 	python3 -m venv .venv

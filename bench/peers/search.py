@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Our search beside FAISS IndexBinaryFlat and usearch exact, on the same codes and in turns.
 
-    .venv/bin/python bench/peers/search.py [--rows 1000000 10000000] [--kinds uniform clustered]
+    .venv/bin/python bench/peers/search.py PROGRAM [--rows 1000000 10000000] [--kinds uniform clustered]
         [--bits 64 128 256] [--k 1 10 100] [--threads 1] [--rounds 3] [--page docs/performance.md]
 
-Our side runs in its own process (`cargo bench -p twinbit-kernels --bench search -- peers ...`), which
-writes the codes and then waits for orders; each round gives every engine and the machine's limits their
+Our side runs in its own process, PROGRAM (what `cargo bench -p twinbit-kernels --bench search --no-run`
+names), which writes the codes and then waits for orders; each round gives every engine and the machine's limits their
 turn, A B C A B C. A table for each kind, number of rows and number of threads is printed, and with
 --page replaces the one of that page with the same name, so that a long run may be done in pieces. Figures
 are medians over the rounds. The sums of all distances found must agree before anything is printed.
@@ -40,10 +40,9 @@ PEER_ROWS, FAR_BATCH = 10_000_000, 256
 class Ours:
     """The process that searches with twinbit."""
 
-    def __init__(self, folder, kind, bits, rows):
-        command = ["cargo", "bench", "--locked", "-q", "-p", "twinbit-kernels", "--bench", "search", "--"]
+    def __init__(self, program, folder, kind, bits, rows):
         self.process = subprocess.Popen(
-            command + ["peers", folder, kind, str(bits), str(rows)],
+            [program, "peers", folder, kind, str(bits), str(rows)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         self.read()
@@ -176,7 +175,7 @@ def table(asked, kind, rows, threads):
     lines = []
     for bits in asked.bits:
         with tempfile.TemporaryDirectory() as folder:
-            ours = Ours(folder, kind, bits, rows)
+            ours = Ours(asked.program, folder, kind, bits, rows)
             base, queries = None, None
             if rows <= PEER_ROWS:
                 base = numpy.fromfile(f"{folder}/base.bin", numpy.uint8).reshape(-1, bits // 8)
@@ -197,6 +196,7 @@ def table(asked, kind, rows, threads):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("program", help="the bench of the search")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000])
     parser.add_argument("--bits", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--kinds", nargs="+", default=["uniform", "clustered"])

@@ -356,6 +356,16 @@ mod tests {
     }
 
     #[test]
+    fn activations_are_kept_from_picture_to_picture() {
+        let weights = include_bytes!("../../weights/efficientnet_lite0_f16.safetensors");
+        let encoder = ImageEncoder::from_safetensors(weights).unwrap();
+        let pictures = [waves(60, 60, 0), waves(60, 60, 1), waves(60, 60, 2)];
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        one_thread.install(|| encoder.encode(&pictures).unwrap());
+        assert_eq!(encoder.network.scratches.idle().len(), 1);
+    }
+
+    #[test]
     fn weights_that_are_not_the_network_s_are_refused() {
         let good = include_bytes!("../../weights/efficientnet_lite0_f16.safetensors");
         let refused =

@@ -18,6 +18,10 @@ use crate::sparse::SparseRows;
 /// Rows that one thread takes through all layers at once.
 const ROWS_PER_TASK: usize = 56;
 
+/// Rows are sparse when at most one value in this many is not zero, as in tags and in the n-grams of a
+/// caption (one in thirty).
+const SPARSE_SHARE: usize = 8;
+
 /// One network with packed weights.
 #[derive(Clone)]
 pub(crate) struct Encoder {
@@ -107,7 +111,7 @@ fn apply(
 ) {
     match values {
         Some(values) => layer.apply(values, output, activation),
-        None => match SparseRows::new(features, layer.inputs()) {
+        None => match SparseRows::new(features, layer.inputs(), SPARSE_SHARE) {
             Some(rows) => layer.apply_sparse(&rows, output, activation),
             None => layer.apply(features, output, activation),
         },

@@ -17,7 +17,7 @@ use crate::dropout::Dropout;
 use crate::in_place::{read, sweep};
 use crate::random::unit;
 use crate::real::Real;
-use crate::sparse::SparseRows;
+use crate::sparse::{SparseRows, TRAINING_SHARE};
 
 /// The parameters of one linear layer, as plain numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ enum Input<T> {
 
 impl<T: Real> Input<T> {
     fn new(rows: Vec<T>, width: usize) -> Result<Self, Error> {
-        Ok(match SparseRows::new(&rows, width) {
+        Ok(match SparseRows::new(&rows, width, TRAINING_SHARE) {
             Some(sparse) => Self::Sparse(sparse),
             None => Self::Dense(Tensor::from_vec(rows, ((), width), &Device::Cpu)?),
         })

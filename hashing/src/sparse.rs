@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use crate::real::Real;
 
-/// Rows count as sparse when at most one value in this many is not zero; then the sparse products are
-/// faster than the dense ones.
-const SPARSE_FROM: usize = 64;
+/// Training takes rows for sparse when at most one value in this many is not zero; then its sparse products
+/// are faster than the dense ones.
+pub(crate) const TRAINING_SHARE: usize = 64;
 /// Outputs worked on at once: one cache line of float32.
 const BLOCK: usize = 16;
 /// Rows a thread takes through all weights at once.
@@ -23,9 +23,9 @@ pub(crate) struct SparseRows<T> {
 }
 
 impl<T: Real> SparseRows<T> {
-    /// The rows of a matrix; nothing when too many of its values are not zero.
-    pub(crate) fn new(values: &[T], width: usize) -> Option<Self> {
-        let limit = values.len() / SPARSE_FROM;
+    /// The rows of a matrix; nothing when more than one value in `share` is not zero.
+    pub(crate) fn new(values: &[T], width: usize, share: usize) -> Option<Self> {
+        let limit = values.len() / share;
         let mut entries = 0;
         let mut rows = Vec::with_capacity(values.len() / width);
         for row in values.chunks_exact(width) {
@@ -90,10 +90,10 @@ mod tests {
 
     #[test]
     fn dense_rows_are_no_sparse_rows() {
-        assert!(SparseRows::new(&[1.0f32; 64], 64).is_none());
+        assert!(SparseRows::new(&[1.0f32; 64], 64, 64).is_none());
         let mut one = [0.0f32; 64];
         one[9] = 2.0;
-        assert_eq!(SparseRows::new(&one, 64).unwrap().rows, [[(9, 2.0)]]);
+        assert_eq!(SparseRows::new(&one, 64, 64).unwrap().rows, [[(9, 2.0)]]);
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let (count, width, outputs) = (130, 70, 21);
         let value = |at: usize| if at.is_multiple_of(97) { (at % 7) as f64 - 2.5 } else { 0.0 };
         let dense: Vec<f64> = (0..count * width).map(value).collect();
-        let sparse = SparseRows::new(&dense, width).unwrap();
+        let sparse = SparseRows::new(&dense, width, 64).unwrap();
         let weight: Vec<f64> = (0..outputs * width).map(|at| ((at * 37) % 19) as f64 - 9.0).collect();
         let delta: Vec<f64> = (0..count * outputs).map(|at| ((at * 23) % 17) as f64 - 8.0).collect();
         let product = sparse.product(&weight, outputs);

@@ -1,6 +1,6 @@
 //! Features of a picture, computed by EfficientNet-Lite0 on the CPU.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -77,9 +77,10 @@ impl ImageEncoder {
     /// [`Error::NotFinite`] when weights of extreme size made a feature overflow.
     pub fn encode(&self, pictures: &[Picture]) -> Result<Vec<f32>, Error> {
         let mut features = vec![0.0; pictures.len() * FEATURES];
-        let rows = features.par_chunks_exact_mut(FEATURES).zip(pictures);
-        rows.for_each_init(Scratch::default, |scratch, (row, picture)| {
-            self.network.features(&picture.square(Self::INPUT_SIDE), scratch, row);
+        features.par_chunks_exact_mut(FEATURES).zip(pictures).for_each(|(row, picture)| {
+            let mut scratch = self.network.scratches.take();
+            self.network.features(&picture.square(Self::INPUT_SIDE), &mut scratch, row);
+            self.network.scratches.give_back(scratch);
         });
         match features.iter().position(|value| !value.is_finite()) {
             Some(at) => {
@@ -99,6 +100,7 @@ struct Network {
     stem: Pointwise,
     blocks: Vec<Layers>,
     head: Pointwise,
+    scratches: Scratches,
 }
 
 /// One block's weights.
@@ -126,7 +128,7 @@ impl Layers {
     }
 }
 
-/// Activations of one picture, reused from picture to picture.
+/// Activations of one picture.
 #[derive(Default)]
 struct Scratch {
     /// Input and output of the block at hand; the stem's input.
@@ -135,6 +137,26 @@ struct Scratch {
     wide: Vec<f32>,
     /// Output of a depthwise convolution.
     filtered: Vec<f32>,
+}
+
+/// Activations that no picture needs now: as many as there were pictures under way at once. They are 9 MiB
+/// each, and fresh ones cost a third of a picture's time in pages that the kernel clears.
+#[derive(Default)]
+struct Scratches(Mutex<Vec<Scratch>>);
+
+impl Scratches {
+    fn take(&self) -> Scratch {
+        self.idle().pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, scratch: Scratch) {
+        self.idle().push(scratch);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        // Whatever a thread that panicked left in them is overwritten.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// `buffer` with exactly `length` numbers, whatever they are: the caller overwrites them.
@@ -156,7 +178,13 @@ impl Network {
         let head = Pointwise::new(inputs, FEATURES, &head, &bias);
         let digest = Sha256::digest(bytes);
         let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { id: format!("efficientnet-lite0-r{REVISION}-{hash}"), stem, blocks, head })
+        Ok(Self {
+            id: format!("efficientnet-lite0-r{REVISION}-{hash}"),
+            stem,
+            blocks,
+            head,
+            scratches: Scratches::default(),
+        })
     }
 
     /// Features of one picture of the input size.
@@ -325,6 +353,16 @@ mod tests {
             assert_eq!(alone, expected);
         }
         assert!(encoder.encode(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn activations_are_kept_from_picture_to_picture() {
+        let weights = include_bytes!("../../weights/efficientnet_lite0_f16.safetensors");
+        let encoder = ImageEncoder::from_safetensors(weights).unwrap();
+        let pictures = [waves(60, 60, 0), waves(60, 60, 1), waves(60, 60, 2)];
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        one_thread.install(|| encoder.encode(&pictures).unwrap());
+        assert_eq!(encoder.network.scratches.idle().len(), 1);
     }
 
     #[test]

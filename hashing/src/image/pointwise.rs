@@ -269,7 +269,7 @@ mod tests {
         }
         let [mut dense, mut sparse] = [vec![0.0; rows * outputs], vec![0.0; rows * outputs]];
         layer.apply(&input, &mut dense, Activation::Relu);
-        layer.apply_sparse(&SparseRows::new(&input, inputs).unwrap(), &mut sparse, Activation::Relu);
+        layer.apply_sparse(&SparseRows::new(&input, inputs, 64).unwrap(), &mut sparse, Activation::Relu);
         assert_eq!(sparse, dense);
     }
 

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Tests and benches of the CUDA kernels in one folder that can be carried to a machine with a card.
-# There it needs the NVIDIA driver and a C library as new as this machine's, neither Rust nor CUDA.
+# There it needs the NVIDIA driver and a C library as new as this machine's, neither Rust nor CUDA;
+# training and encoding need cuBLAS, too: the system's, that of a folder in LD_LIBRARY_PATH, or the one
+# that came with PyTorch.
 #
 #   gpu.sh build [FOLDER]      build into FOLDER (target/gpu), with this script
-# Training and encoding need cuBLAS of CUDA 13 there, too: LD_LIBRARY_PATH names its folder.
-#
 #   gpu.sh test [FOLDER]       run the tests; without a card they fail here
 #   gpu.sh bench [FOLDER]      print figures as JSON, also to FOLDER/{bench,training,pytorch}.json; the
 #                              last where python3 has PyTorch
@@ -17,6 +17,15 @@ folder="${2:-}"
 if [ -z "$folder" ]; then
     if [ -x "$here/gpu_matches_cpu" ]; then folder="$here"; else folder="$here/../target/gpu"; fi
 fi
+
+# Let programs find NVIDIA's libraries among Python's packages, after all others.
+find_libraries() {
+    found="$(python3 -c 'import glob, nvidia
+print(":".join(place for root in nvidia.__path__ for place in glob.glob(root + "/*/lib")))' 2>/dev/null || true)"
+    if [ -n "$found" ]; then
+        export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$found"
+    fi
+}
 
 # executable KIND NAME: build one target and print where its program is.
 executable() {
@@ -40,9 +49,11 @@ case "$action" in
         du -sh "$folder"
         ;;
     test)
+        find_libraries
         TWINBIT_REQUIRE_CARD=1 "$folder/gpu_matches_cpu" --nocapture --test-threads 1
         ;;
     bench)
+        find_libraries
         "$folder/cuda_search" | tee "$folder/bench.json"
         "$folder/cuda_training" | tee "$folder/training.json"
         if python3 -c "import torch" 2>/dev/null; then
@@ -50,6 +61,7 @@ case "$action" in
         fi
         ;;
     sanitize)
+        find_libraries
         for tool in memcheck racecheck; do
             TWINBIT_REQUIRE_CARD=1 compute-sanitizer --tool "$tool" --error-exitcode 1 \
                 "$folder/gpu_matches_cpu" small_ --nocapture --test-threads 1

@@ -246,6 +246,8 @@ fn what_does_not_fit_is_refused() {
     let error = start(&run.settings, &run.state, &elsewhere);
     assert!(matches!(error, Error::Cuda(CudaError::OtherMachine)));
     assert!(shape(Encoder::new(&machine, &[], 8, Precision::Float32).unwrap_err()));
+    let nothing = network(&mut Numbers::new(1), 0, 3, 1, 8);
+    assert!(shape(Encoder::new(&machine, &nothing, 8, Precision::Float32).unwrap_err()));
     let seven = network(&mut Numbers::new(1), 3, 3, 1, 7);
     assert!(matches!(Encoder::new(&machine, &seven, 8, Precision::Float32), Err(Error::Bits { bits: 7 })));
     let mut encoder = Encoder::new(&machine, &run.state.networks[0], 8, Precision::Float32).unwrap();

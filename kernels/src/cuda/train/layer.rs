@@ -22,6 +22,9 @@ impl Layer {
     }
 }
 
+/// The most values that go into a layer or out of it: cuBLAS counts with signed 32 bits.
+const MOST_VALUES: usize = i32::MAX as usize;
+
 /// Check that layers make a network: each is full and takes what the one before gives.
 pub(crate) fn check(layers: &[Layer]) -> Result<(), Error> {
     let same = |what, expected, got| {
@@ -32,15 +35,14 @@ pub(crate) fn check(layers: &[Layer]) -> Result<(), Error> {
         None => return same("layers of a network", 1, 0),
     };
     for layer in layers {
-        same("inputs of a layer", width, layer.inputs)?;
-        same("weights of a layer", layer.inputs.saturating_mul(layer.outputs), layer.weight.len())?;
-        same("biases of a layer", layer.outputs, layer.bias.len())?;
-        same(
-            "values of a layer, at most 2^31",
-            layer.inputs.max(layer.outputs).min(1 << 31),
-            layer.inputs.max(layer.outputs),
-        )?;
-        width = layer.outputs;
+        let Layer { inputs, outputs, .. } = *layer;
+        same("inputs of a layer", width, inputs)?;
+        for values in [inputs, outputs] {
+            same("values of a layer, neither none nor too many", values.clamp(1, MOST_VALUES), values)?;
+        }
+        same("weights of a layer", inputs.saturating_mul(outputs), layer.weight.len())?;
+        same("biases of a layer", outputs, layer.bias.len())?;
+        width = outputs;
     }
     Ok(())
 }

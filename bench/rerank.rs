@@ -72,8 +72,12 @@ impl Task<'_> {
             let set = |at: usize| self.items.codes[item][at / 8] >> (7 - at % 8) & 1 == 1;
             outputs.iter().enumerate().map(|(at, value)| if set(at) { *value } else { -value }).sum()
         };
-        let first = &mut order[..count.min(distances.len())];
-        first.sort_by(|&one, &other| similarity(other).total_cmp(&similarity(one)));
+        let first = order.iter().take(count).map(|&item| (similarity(item), item));
+        let mut first: Vec<(f32, usize)> = first.collect();
+        first.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        for (place, (_, item)) in order.iter_mut().zip(first) {
+            *place = item;
+        }
         order
     }
 

@@ -98,6 +98,46 @@ fn arrays_with_ids_and_fields() {
     assert_eq!(bench.get("c").fields()["seen"], Value::Timestamp(1_000_000));
 }
 
+/// A MATLAB file, version 5, of one matrix of doubles that is called `x`.
+fn mat(rows: u32, columns: u32, by_column: &[f64]) -> Vec<u8> {
+    let element = |kind: u32, data: &[u8]| {
+        let mut bytes = [kind.to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    };
+    const DOUBLE_CLASS: u32 = 6;
+    let matrix = [
+        element(6, &[DOUBLE_CLASS.to_le_bytes(), [0; 4]].concat()),
+        element(5, &[rows.to_le_bytes(), columns.to_le_bytes()].concat()),
+        element(1, b"x"),
+        element(9, &by_column.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()),
+    ];
+    let mut file = format!("{:<124}", "MATLAB 5.0 MAT-file, made by a test").into_bytes();
+    file.extend([0x00, 0x01, b'I', b'M']);
+    file.extend(element(14, &matrix.concat()));
+    file
+}
+
+#[test]
+fn arrays_of_matlab_and_of_safetensors() {
+    let bench = Bench::new(features(IdKind::Auto));
+    let values = [1.0_f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+    let tensor =
+        |shape| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &values).unwrap();
+    let tensors = [("other", tensor(vec![4])), ("images", tensor(vec![2, 2]))];
+    let path = bench.file("features.safetensors", safetensors::serialize(tensors, None).unwrap());
+    bench.file("texts.mat", mat(2, 3, &[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]));
+    let image = Array::open(format!("{}:images", path.display())).unwrap();
+    let text = Array::open(bench.path("texts.mat")).unwrap();
+    let source = ArraySource::new().image(image).text(text);
+    assert_eq!(bench.collection.ingest(source).run().unwrap().ingested, 2);
+    let entries = bench.collection.snapshot().unwrap().page(None, 10).unwrap();
+    assert_eq!(entries[1].features(Modality::Image), Some(&[3.0, 4.0][..]));
+    assert_eq!(entries[0].features(Modality::Text), Some(&[1.0, 2.0, 3.0][..]));
+    assert_eq!(entries[1].features(Modality::Text), Some(&[4.0, 5.0, 6.0][..]));
+}
+
 #[test]
 fn codes_of_both_modalities() {
     let bench = Bench::new(Schema::new(CodeBits::B16).external_codes());

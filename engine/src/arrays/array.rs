@@ -10,7 +10,7 @@ use half::f16;
 
 use super::error::ArrayError;
 use super::npy::{self, ElementType, Header};
-use super::{mat, npz};
+use super::{mat, npz, safetensors};
 
 /// Bytes read from a file at once.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -63,8 +63,8 @@ impl Data {
 }
 
 impl Array {
-    /// Opens `FILE.npy`, `FILE.npz` or `FILE.mat` (when it holds one array), `FILE.npz:KEY` or
-    /// `FILE.mat:KEY`.
+    /// Opens `FILE.npy`, `FILE.npz`, `FILE.safetensors` or `FILE.mat` (when it holds one array), or
+    /// `FILE:KEY` for one of several in the last three.
     ///
     /// # Errors
     /// [`ArrayError`] when the file cannot be opened, is of another kind, is damaged, or holds
@@ -87,6 +87,8 @@ impl Array {
             (header, data)
         } else if magic.starts_with(b"PK") {
             npz::open(file, key.as_deref(), &path.display().to_string())?
+        } else if path.extension().is_some_and(|ending| ending == safetensors::ENDING) {
+            safetensors::open(file, key.as_deref(), &path.display().to_string())?
         } else if magic == mat::MAGIC {
             mat::open(file, key.as_deref(), &path.display().to_string())?
         } else if magic == mat::HDF5_MAGIC {
@@ -467,7 +469,7 @@ pub(super) mod tests {
     fn other_files_and_short_ones_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let text = opened(folder.path(), "a.csv", b"1,2,3 and so on").unwrap_err();
-        assert!(text.to_string().contains(".npy") && text.to_string().contains("FILE.npz:KEY"), "{text}");
+        assert!(text.to_string().contains(".npy") && text.to_string().contains("FILE:KEY"), "{text}");
         assert!(matches!(opened(folder.path(), "a", b""), Err(ArrayError::Kind { .. })));
         let short = npy("<f4", "(2, 2)", &floats(&[1.0, 2.0, 3.0]));
         assert!(matches!(

@@ -24,8 +24,8 @@ pub enum ArrayError {
     },
     /// The file is of another kind.
     #[error(
-        "{name} is no array file this version reads; it reads .npy files and, written FILE.npz:KEY or FILE.mat:KEY, \
-         arrays in .npz archives and MATLAB files (in Python: numpy.save or numpy.savez)"
+        "{name} is no array file this version reads; it reads .npy files and, written FILE:KEY, arrays in .npz archives, \
+         .safetensors and MATLAB files (in Python: numpy.save or numpy.savez)"
     )]
     Kind {
         /// The array.
@@ -51,7 +51,7 @@ pub enum ArrayError {
         keys: Vec<String>,
     },
     /// The archive holds several arrays, or none, and none was named.
-    #[error("{name} holds {}; say which one is meant, as FILE.npz:KEY", listed(.keys))]
+    #[error("{name} holds {}; say which one is meant, as FILE:KEY", listed(.keys))]
     WhichKey {
         /// The archive.
         name: String,

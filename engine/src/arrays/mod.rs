@@ -3,7 +3,8 @@
 //! An [`Array`] is opened by name, tells its shape and type, and is read in blocks of rows, so that
 //! it may be larger than memory. `.npy` files and members of `.npz` archives that were stored
 //! without compression are read in place; compressed members are unpacked into memory, within a
-//! limit. So are matrices of MATLAB files (`.mat`, version 5), which store columns.
+//! limit. So are matrices of MATLAB files (`.mat`, version 5), which store columns. Tensors of
+//! `.safetensors` files are read in place.
 
 mod array;
 mod error;
@@ -13,6 +14,7 @@ mod npy;
 mod npz;
 mod pairs;
 mod published;
+mod safetensors;
 mod split;
 
 pub use array::Array;

@@ -54,8 +54,8 @@ pub struct Arguments {
     /// The folder in which the pictures of COCO captions lie
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
-    /// Image features: rows of float16, float32 or uint8, in a .npy, .npz or MATLAB .mat file; FILE:KEY
-    /// names an array of several
+    /// Image features: rows of float16, float32 or uint8, in a .npy, .npz, .safetensors or MATLAB .mat file;
+    /// FILE:KEY names an array of several
     #[arg(long, value_name = "X.npy", conflicts_with_all = ["sources", "codes"])]
     image: Option<PathBuf>,
     /// Text features, row by row the partners of the image features

@@ -49,7 +49,8 @@ bench-peers: setup .venv/search
 	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && \
 	    .venv/bin/python bench/peers/search.py "$$program" --page docs/performance.md
 
-.venv/search: bench/peers/search.txt
+# The Python packages of the peers in one environment.
+.venv/%: bench/peers/%.txt
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
@@ -68,30 +69,15 @@ bench-storage: setup .venv/storage
 bench-billion: setup
 	$(CARGO) bench --locked --workspace --bench billion -- --folder $(FOLDER) --rows $(ROWS)
 
-.venv/storage: bench/peers/requirements.txt
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
-	touch $@
-
 # Training steps and encoding beside PyTorch on the same cores, in turns.
 bench-train: setup .venv/train
 	program=$$($(CARGO) bench --locked --workspace --bench train_step --no-run 2>&1 \
 	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/train.py "$$program"
 
-.venv/train: bench/peers/train.txt
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
-	touch $@
-
 # The image encoder beside ONNX Runtime on the same weights and pictures, in turns.
 bench-encoder: setup .venv/encoder
 	program=$$($(CARGO) bench --locked --workspace --bench image_encoder --no-run 2>&1 \
 	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/encoder.py "$$program"
-
-.venv/encoder: bench/peers/encoder.txt
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
-	touch $@
 
 install: setup
 	$(CARGO) install --locked --path engine/cli

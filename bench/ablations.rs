@@ -18,6 +18,7 @@ use twinbit::{
     Array, ArrayPairs, CodeBits, KeySource, LabelMatrix, PairSource, RankingLoss, Split, SplitPairs,
     TrainConfig,
 };
+use twinbit_bench::arguments;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -36,18 +37,6 @@ fn variants() -> Vec<(String, TrainConfig)> {
         variants.push((format!("only L_c, {name}"), TrainConfig { alpha: 1.0, keys, ..full.clone() }));
     }
     variants
-}
-
-/// The arguments `--name value`; cargo's own `--bench` has no value.
-fn arguments() -> Result<HashMap<String, String>, Failure> {
-    let mut given = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let mut arguments = HashMap::new();
-    while let Some(name) = given.next() {
-        let name = name.strip_prefix("--").ok_or_else(|| format!("{name} is no option"))?.to_owned();
-        let value = given.next().ok_or_else(|| format!("--{name} needs a value"))?;
-        arguments.insert(name, value);
-    }
-    Ok(arguments)
 }
 
 fn open(arguments: &HashMap<String, String>) -> Result<Option<SplitPairs>, Failure> {

@@ -13,10 +13,9 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 use twinbit::{Array, CodesBuf, LabelMatrix, Labels, Modality, Model};
+use twinbit_bench::arguments;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -101,18 +100,6 @@ impl Task<'_> {
             }
         }
     }
-}
-
-/// The arguments `--name value`; cargo's own `--bench` has no value.
-fn arguments() -> Result<HashMap<String, String>, Failure> {
-    let mut given = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let mut arguments = HashMap::new();
-    while let Some(name) = given.next() {
-        let name = name.strip_prefix("--").ok_or_else(|| format!("{name} is no option"))?.to_owned();
-        let value = given.next().ok_or_else(|| format!("--{name} needs a value"))?;
-        arguments.insert(name, value);
-    }
-    Ok(arguments)
 }
 
 /// Some rows of an array.

@@ -1,6 +1,8 @@
-//! What the benches share: seeded data, the same on every machine.
+//! What the benches share: seeded data, the same on every machine, and their arguments.
 
 #![forbid(unsafe_code)]
+
+use std::collections::HashMap;
 
 use twinbit_kernels::{CodeBits, CodesBuf, Error};
 
@@ -37,4 +39,19 @@ pub fn uniform_codes(bits: CodeBits, rows: usize, seed: u64) -> Result<CodesBuf,
         piece.copy_from_slice(&random.word().to_le_bytes()[..piece.len()]);
     }
     CodesBuf::from_packed(bits, &packed)
+}
+
+/// The arguments `--name value`; cargo's own `--bench` has no value.
+///
+/// # Errors
+/// Says which argument is no option, or lacks its value.
+pub fn arguments() -> Result<HashMap<String, String>, String> {
+    let mut given = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut arguments = HashMap::new();
+    while let Some(name) = given.next() {
+        let name = name.strip_prefix("--").ok_or_else(|| format!("{name} is no option"))?.to_owned();
+        let value = given.next().ok_or_else(|| format!("--{name} needs a value"))?;
+        arguments.insert(name, value);
+    }
+    Ok(arguments)
 }

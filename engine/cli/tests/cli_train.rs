@@ -202,6 +202,7 @@ fn an_experiment_that_cannot_run_says_why_before_the_first_run() {
     assert!(refused("margin = 0.5 }", "margin = -1.0 }").contains("margin"));
     assert!(refused("bits = [16, 32]", "bits = [16, 33]").contains("33"));
     assert!(refused("test = 16", "").contains("test"));
+    assert!(refused("test = 16", "folder = \"data\"").contains("leave them out"));
     assert!(refused("test = 16", "test = 96").contains("none to train on"));
     assert!(refused("max-margin, m = 0.5\"", "UCCH\"").contains("same name"));
     assert!(refused("bits = [16, 32]", "bits = [16, 32, 16]").contains("16 bits twice"));
@@ -231,4 +232,11 @@ fn files_of_published_data_sets_are_checked() {
     assert!(told[2].contains("mirflickr25k-lall.mat"), "{told:?}");
     assert_eq!((&parts[2]["rows"], &parts[2]["columns"]), (&20_015.into(), &24.into()));
     assert!(text(&output.stderr).contains("3 matrices are not as published"));
+    let experiment = |name: &str| {
+        let data = format!("[data]\nname = \"{name}\"\nfolder = \"data\"\n[run]\nbits = [16]\nseeds = [1]\n");
+        place.write("e.toml", data);
+        place.fails("experiment e.toml")
+    };
+    assert!(experiment("MIRFLICKR-25K").contains("mirflickr25k-iall-vgg.mat, which is not in data"));
+    assert!(experiment("my photos").contains("IAPR TC-12"));
 }

@@ -3,11 +3,12 @@
 //! An [`Array`] is opened by name, tells its shape and type, and is read in blocks of rows, so that
 //! it may be larger than memory. `.npy` files and members of `.npz` archives that were stored
 //! without compression are read in place; compressed members are unpacked into memory, within a
-//! limit. So are matrices of MATLAB files (`.mat`, version 5), which store columns. Tensors of
-//! `.safetensors` files are read in place.
+//! limit. So are matrices of MATLAB files (`.mat`, version 5), which store columns, and, with the
+//! feature `hdf5`, datasets of HDF5 files. Tensors of `.safetensors` files are read in place.
 
 mod array;
 mod error;
+mod hdf5;
 mod labels;
 mod mat;
 mod npy;

@@ -151,8 +151,15 @@ impl PublishedData {
 
     /// Whether any of its files is in a folder.
     pub fn is_in(&self, folder: &Path) -> bool {
+        !self.files(folder).is_empty()
+    }
+
+    /// Those of its files that are in a folder.
+    pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
         let pieces = self.parts.iter().flat_map(|part| part.pieces);
-        pieces.into_iter().any(|(file, _)| self.find(folder, file).is_some())
+        let mut files: Vec<PathBuf> = pieces.filter_map(|(file, _)| self.find(folder, file)).collect();
+        files.dedup();
+        files
     }
 
     /// Opens the data set, divided as published. Files are looked for in the folder and in the one of
@@ -295,7 +302,7 @@ mod tests {
         let [set, _] = small();
         assert!(!set.is_in(folder.path()));
         write_whole(folder.path());
-        assert!(set.is_in(folder.path()));
+        assert_eq!(set.files(folder.path()).len(), 3);
         let pairs = set.open(folder.path()).unwrap();
         assert_eq!(pairs.split().training, (0..16).collect::<Vec<u32>>());
         assert_eq!(pairs.split().queries, [16, 17, 18, 19]);
@@ -314,6 +321,24 @@ mod tests {
         let image = set.open_part(folder.path(), &set.parts[0]).unwrap().to_f32().unwrap();
         let rows: Vec<f32> = image.chunks(6).map(|row| row[0]).collect();
         assert_eq!(rows, (0..15).map(|row| row as f32).collect::<Vec<f32>>());
+    }
+
+    #[cfg(feature = "hdf5")]
+    #[test]
+    fn the_matrices_of_an_hdf5_file_are_a_data_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/arrays/plain.h5");
+        let layout = folder.path().join("MSCOCO");
+        std::fs::create_dir(&layout).unwrap();
+        std::fs::copy(fixture, layout.join("MSCOCO_deep_doc2vec_data_rand.h5py")).unwrap();
+        let mut set = SETS[3];
+        (set.pairs, set.queries) = (12, 4);
+        for (part, width) in set.parts.iter_mut().zip([3, 2, 3]) {
+            part.width = width;
+        }
+        assert!(set.check(folder.path()).iter().all(|part| part.problem.is_none()));
+        let pairs = set.open(folder.path()).unwrap();
+        assert_eq!(pairs.split().queries, [8, 9, 10, 11]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub enum Action {
   twinbit data check data
 
 It knows MIRFLICKR-25K, IAPR TC-12, NUS-WIDE and MS-COCO by the file names of the authors, in
-DIR or in the folders of their layout below it. Their HDF5 files are not read: save the arrays
-as an .npz archive with the same keys beside them.")]
+DIR or in the folders of their layout below it; an .npz archive of the same name and keys does, too.
+An experiment names such a folder by `folder` (see `twinbit experiment --help`).")]
 pub struct CheckArguments {
     /// Folder of the files
     #[arg(value_name = "DIR")]

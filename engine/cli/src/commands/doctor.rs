@@ -91,6 +91,9 @@ fn features() -> Vec<&'static str> {
     if cfg!(feature = "demo") {
         features.push("demo");
     }
+    if cfg!(feature = "hdf5") {
+        features.push("hdf5");
+    }
     features
 }
 

@@ -25,15 +25,13 @@ use super::npz::choose;
 
 /// What the text at the start of a file begins with.
 pub(super) const MAGIC: &[u8] = b"MATLAB";
-/// The start of HDF5 files, which MATLAB 7.3 writes (some with a text of its own before it).
-pub(super) const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n";
-
-const HEADER_BYTES: usize = 128;
+/// Length of the header.
+pub(super) const HEADER_BYTES: usize = 128;
 /// What a compressed matrix may take in memory without regard to its size in the file ...
-const FREE_BYTES: u64 = 1 << 30;
+pub(super) const FREE_BYTES: u64 = 1 << 30;
 /// ... and how much beyond that for each byte in the file. Matrices of a few ones among zeros are
 /// packed a hundredfold.
-const MAX_RATIO: u64 = 200;
+pub(super) const MAX_RATIO: u64 = 200;
 /// No byte of a zlib stream stands for more.
 const ZLIB_RATIO: u64 = 1032;
 
@@ -88,7 +86,6 @@ impl Elements {
         elements.file.read_exact(&mut header).map_err(|source| elements.failed(source))?;
         match header.split_at(HEADER_BYTES - 4).1 {
             [0, 1, b'I', b'M'] => Ok(elements),
-            [_, 2, b'I', b'M'] => Err(ArrayError::Hdf5 { name: elements.name }),
             [_, _, b'M', b'I'] => Err(elements.damaged("it was written on a big-endian machine")),
             _ => Err(elements.damaged("it does not start like a MATLAB file of version 5")),
         }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use twinbit::{Array, ArrayPairs, CodeBits, LabelMatrix, PairSource, Split, SplitPairs, TrainConfig};
+use twinbit::{
+    Array, ArrayPairs, CodeBits, LabelMatrix, PairSource, PublishedData, Split, SplitPairs, TrainConfig,
+};
 
 use super::beside;
 use super::runs::state_of;
@@ -27,11 +29,65 @@ pub struct Experiment {
 struct Data {
     #[serde(default)]
     name: String,
-    image: PathBuf,
-    text: PathBuf,
-    label: PathBuf,
+    folder: Option<PathBuf>,
+    image: Option<PathBuf>,
+    text: Option<PathBuf>,
+    label: Option<PathBuf>,
     test: Option<usize>,
     split: Option<PathBuf>,
+}
+
+/// Where the pairs come from.
+enum Source<'a> {
+    /// The authors' files.
+    Published(&'static PublishedData, &'a Path),
+    /// Arrays: images, texts and labels, and which rows are queries.
+    Arrays([&'a Path; 3], Queries<'a>),
+}
+
+/// Which rows are queries.
+enum Queries<'a> {
+    /// So many, the last ones.
+    Last(usize),
+    /// A file says it.
+    File(&'a Path),
+}
+
+impl Data {
+    /// What the table means, or what is wrong with it.
+    fn source(&self) -> std::result::Result<Source<'_>, String> {
+        let Self { name, folder, image, text, label, test, split } = self;
+        if let Some(folder) = folder {
+            if image.is_some() || text.is_some() || label.is_some() || test.is_some() || split.is_some() {
+                return Err(
+                    "[data] names a folder of published files, so image, text, label, test and split \
+                            follow from it; leave them out"
+                        .to_owned(),
+                );
+            }
+            let data = PublishedData::named(name).ok_or_else(|| {
+                let known: Vec<&str> = PublishedData::all().iter().map(PublishedData::name).collect();
+                format!(
+                    "[data] names a folder, but {name:?} is none of the published sets: {}",
+                    known.join(", ")
+                )
+            })?;
+            return Ok(Source::Published(data, folder));
+        }
+        let (Some(image), Some(text), Some(label)) = (image, text, label) else {
+            return Err("[data] needs image, text and label, or the folder of a published set".to_owned());
+        };
+        let queries = match (test, split) {
+            (Some(count), None) => Queries::Last(*count),
+            (None, Some(file)) => Queries::File(file),
+            _ => {
+                return Err(
+                    "[data] needs either test, a number of rows, or split, a file, to test with".to_owned()
+                );
+            }
+        };
+        Ok(Source::Arrays([image, text, label], queries))
+    }
 }
 
 #[derive(Deserialize)]
@@ -63,8 +119,8 @@ impl Experiment {
         if experiment.run.bits.is_empty() || experiment.run.seeds.is_empty() {
             return refuse("[run] names no bits or no seeds; give at least one of each");
         }
-        if experiment.data.test.is_some() == experiment.data.split.is_some() {
-            return refuse("[data] needs either test, a number of rows, or split, a file, to test with");
+        if let Err(what) = experiment.data.source() {
+            return refuse(&what);
         }
         if let Some(bits) = twice(&experiment.run.bits) {
             return refuse(&format!("[run] names {bits} bits twice; name each code length once"));
@@ -98,21 +154,15 @@ impl Experiment {
 
     /// Opens the arrays; returns with the pairs what tells these data apart from others.
     pub fn pairs(&self, file: &Path) -> Result<(SplitPairs, String)> {
-        let open = |path: &Path| Array::open(beside(file, path));
-        let (image, text, label) = (open(&self.data.image)?, open(&self.data.text)?, open(&self.data.label)?);
-        let split = self.data.split.as_deref().map(open).transpose()?;
-        let files = [&image, &text, &label].into_iter().chain(&split);
-        let keys = [&self.data.image, &self.data.text, &self.data.label];
-        let state = format!("{}{keys:?} {:?}", state_of(files.map(Array::path))?, self.data.test);
-        let pairs = ArrayPairs::new(image, text)?;
-        let split = match (split, self.data.test) {
-            (Some(split), _) => Split::from_array(&split, pairs.pairs())?,
-            (None, test) => Split::last(pairs.pairs(), test.unwrap_or(0))?,
-        };
-        if split.queries.is_empty() {
-            return Err(Failure::new(format!("{}: the split names no queries to test with", file.display())));
+        match self.data.source().map_err(|what| Failure::new(format!("{}: {what}", file.display())))? {
+            Source::Published(data, folder) => {
+                let folder = beside(file, folder);
+                let pairs = data.open(&folder)?;
+                let files = data.files(&folder);
+                Ok((pairs, format!("{}{}", state_of(files.iter().map(PathBuf::as_path))?, data.name())))
+            }
+            Source::Arrays(arrays, queries) => open(file, arrays, &queries),
         }
-        Ok((SplitPairs::new(pairs, split)?.labels(LabelMatrix::new(&label)?)?, state))
     }
 
     /// Every run: the method's name, and its settings.
@@ -132,6 +182,28 @@ impl Experiment {
         }
         Ok(trials)
     }
+}
+
+/// Opens arrays that a file names.
+fn open(file: &Path, arrays: [&Path; 3], queries: &Queries<'_>) -> Result<(SplitPairs, String)> {
+    let open = |path: &Path| Array::open(beside(file, path));
+    let [image, text, label] = arrays;
+    let (image, text, label) = (open(image)?, open(text)?, open(label)?);
+    let (split, test) = match queries {
+        Queries::File(path) => (Some(open(path)?), None),
+        Queries::Last(count) => (None, Some(*count)),
+    };
+    let files = [&image, &text, &label].into_iter().chain(&split);
+    let state = format!("{}{arrays:?} {test:?}", state_of(files.map(Array::path))?);
+    let pairs = ArrayPairs::new(image, text)?;
+    let split = match split {
+        Some(split) => Split::from_array(&split, pairs.pairs())?,
+        None => Split::last(pairs.pairs(), test.unwrap_or(0))?,
+    };
+    if split.queries.is_empty() {
+        return Err(Failure::new(format!("{}: the split names no queries to test with", file.display())));
+    }
+    Ok((SplitPairs::new(pairs, split)?.labels(LabelMatrix::new(&label)?)?, state))
 }
 
 /// The first value that is there before.

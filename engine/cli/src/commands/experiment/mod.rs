@@ -32,6 +32,10 @@ The file, with paths relative to it:
   label = \"labels.npy\"
   test = 2000                   # the last rows are queries; or split = \"split.npy\"
 
+  # or the authors' files (see `twinbit data check`), divided as published:
+  # name = \"MIRFLICKR-25K\"
+  # folder = \"MIRFLICKR25K\"
+
   [run]
   bits = [16, 32, 64, 128]
   seeds = [1, 2, 3]

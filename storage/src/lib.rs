@@ -65,6 +65,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("the format is little-endian and mapped files are used in place");
 
+mod beside_writer;
 mod bits;
 mod buffer;
 mod catalog;

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::beside_writer::{beside_the_writer, missing_is_damage};
 use crate::catalog::{Batch, Catalog, Family};
 use crate::compact::Worker;
-use crate::damage;
 use crate::durable::Files;
 use crate::error::Error;
 use crate::format::{CATALOG_MAGIC, FORMAT_VERSION};
@@ -52,9 +52,6 @@ pub(crate) struct Inner {
 
 /// A commit's effect on collections: the new state, or `None` for a dropped one.
 pub(crate) type Changes = Vec<(CollectionId, Option<CollectionState>)>;
-
-/// How often a read-only open is tried while the writer replaces files under it.
-const READ_ATTEMPTS: usize = 10;
 
 impl Store {
     /// Opens the database in a folder for reading and writing, creating it when absent.
@@ -407,60 +404,6 @@ fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Erro
     })
 }
 
-/// Opens the catalog by `open` without the lock, trying again while the writer replaces its files.
-pub(crate) fn beside_the_writer<T>(layout: &Layout, open: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let before = Catalog::manifest(&layout.catalog).ok();
-        let opened = open();
-        // Between reading the manifest and the logs the writer may write a log's commits out and
-        // remove it: they would be missing while later ones are there. Or it removed a table that was
-        // named to RocksDB, which calls that corruption.
-        let moved = Catalog::manifest(&layout.catalog).ok() != before;
-        match opened {
-            Ok(opened) if !moved => return Ok(opened),
-            Err(error) if !moved && !may_have_moved_on(&error) => {
-                return Err(missing_is_damage(layout, error));
-            }
-            _ if attempt < READ_ATTEMPTS => {
-                std::thread::sleep(std::time::Duration::from_millis(1 << attempt.min(7)));
-            }
-            // Faster than it can be read: no damage, whatever was missing.
-            _ if moved => {
-                let source = "the writer replaced files of the catalog meanwhile, try again".into();
-                return Err(Error::Catalog { operation: "open", source });
-            }
-            other => return other.map_err(|error| missing_is_damage(layout, error)),
-        }
-    }
-}
-
-fn may_have_moved_on(error: &Error) -> bool {
-    match error {
-        Error::Catalog { .. } => true,
-        // RocksDB calls a catalog damaged whose table is not there any more.
-        Error::Corrupt { path, .. } => !path.exists(),
-        other => other.is_missing_file(),
-    }
-}
-
-fn missing_is_damage(layout: &Layout, error: Error) -> Error {
-    match error {
-        Error::Io { path, .. } if !path.exists() => {
-            Error::corrupt(&path, 0, "the catalog names this file, but it is not there")
-        }
-        // RocksDB names the table that it misses.
-        Error::Catalog { operation, source } => match damage::place(&layout.catalog, &source.to_string()) {
-            (path, _) if path != layout.catalog && !path.exists() => {
-                Error::corrupt(&path, 0, "the catalog names this file, but it is not there")
-            }
-            _ => Error::Catalog { operation, source },
-        },
-        other => other,
-    }
-}
-
 fn check_free(state: &State, name: &str) -> Result<(), Error> {
     match state.by_name(name) {
         Some(_) => Err(Error::Exists { what: "collection", name: name.to_owned() }),
@@ -495,18 +438,5 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(store.inner.segment_number(), Err(Error::Limit { .. })));
         }
-    }
-
-    /// What a read-only open goes by to see that the writer replaced files meanwhile.
-    #[test]
-    fn the_manifest_changes_when_the_catalog_replaces_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = folder.path().join(crate::format::CATALOG_FOLDER);
-        let store = Store::open(folder.path(), StoreOptions::default()).unwrap();
-        let before = Catalog::manifest(&catalog).unwrap();
-        assert_eq!(Catalog::manifest(&catalog).unwrap(), before);
-        // Closing writes out what the log holds.
-        drop(store);
-        assert_ne!(Catalog::manifest(&catalog).unwrap(), before);
     }
 }

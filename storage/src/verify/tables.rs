@@ -1,10 +1,10 @@
 //! The catalog's own files: manifest, logs, and every block of every table.
 
 use super::VerifyReport;
+use crate::beside_writer::beside_the_writer;
 use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::store::beside_the_writer;
 
 /// Reads them through a second handle, which has nothing of them in memory.
 pub(super) fn verify(layout: &Layout) -> Result<VerifyReport, Error> {

@@ -1,20 +1,26 @@
-//! The RocksDB catalog: families, options, batches and pinned reads.
+//! The RocksDB catalog: opening it, checking it, and what is done with the whole of it.
+
+mod batch;
+mod family;
+mod options;
+mod pin;
+
+pub(crate) use batch::Batch;
+pub(crate) use family::Family;
+pub(crate) use pin::Pin;
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
-    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel,
-    LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    ErrorKind, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use crate::damage;
-use crate::dead;
 use crate::error::Error;
 use crate::format::CATALOG_MAGIC;
 use crate::id::CollectionId;
@@ -22,68 +28,13 @@ use crate::keys;
 use crate::lock::Lock;
 use crate::log::{self, Logs};
 use crate::meta::Counters;
+use options::{block_cache, database_options, descriptors, family_options};
 
-/// A column family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Family {
-    /// Format version, counters, definitions, segments, sources, models.
-    Meta = 0,
-    /// (collection, id) to ordinal.
-    Ids = 1,
-    /// (collection, chunk) to a bitmap of dead ordinals.
-    Dead = 2,
-    /// (collection, ordinal) to a row that is in no segment yet.
-    Fresh = 3,
-    /// (collection, ordinal) to the fields of such a row.
-    FreshFields = 4,
-    /// (collection, field, chunk) to the values of rows in segments.
-    Columns = 5,
-    /// (collection, field, value, ordinal) to nothing.
-    Index = 6,
-}
-
-impl Family {
-    pub(crate) const ALL: [Family; 7] = [
-        Family::Meta,
-        Family::Ids,
-        Family::Dead,
-        Family::Fresh,
-        Family::FreshFields,
-        Family::Columns,
-        Family::Index,
-    ];
-
-    /// The families whose keys begin with a collection.
-    pub(crate) const OF_COLLECTIONS: [Family; 6] =
-        [Family::Ids, Family::Dead, Family::Fresh, Family::FreshFields, Family::Columns, Family::Index];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Family::Meta => "meta",
-            Family::Ids => "ids",
-            Family::Dead => "dead",
-            Family::Fresh => "fresh",
-            Family::FreshFields => "fresh_fields",
-            Family::Columns => "columns",
-            Family::Index => "index",
-        }
-    }
-}
-
-/// Bytes of a write buffer; with seven families the sum is bounded by [`ALL_WRITE_BUFFERS`].
-const WRITE_BUFFER: usize = 16 << 20;
-const ALL_WRITE_BUFFERS: usize = 64 << 20;
-/// Beyond this the oldest log is retired by writing out what it covers, which bounds replay at open
-/// and what the disk holds of rows that are gone again.
-const ALL_LOGS: u64 = 32 << 20;
 /// Bytes read ahead while every table is checked.
 const CHECK_READAHEAD: usize = 1 << 20;
 
 /// Entries from which on a batch profits from its order.
 const SORTED_BATCH: usize = 64;
-/// Share of a write buffer that is a filter of the keys in it: 10 bits a key of an id.
-const FILTER_SHARE: f64 = 0.02;
 
 /// An open catalog, with the lock of the database when it is open for writing.
 pub(crate) struct Catalog {
@@ -259,7 +210,7 @@ impl Catalog {
 
     /// Pins the catalog as it is now.
     pub(crate) fn pin(self: &Arc<Self>) -> Pin {
-        Pin { cell: PinCell::new(self.clone(), |catalog| catalog.db.snapshot()) }
+        Pin::new(self.clone())
     }
 
     /// Writes a copy of the catalog as it is now into a folder that is not there yet. No batch may be
@@ -324,86 +275,6 @@ pub(crate) fn format_version(value: &[u8]) -> Option<u32> {
     value.strip_prefix(&CATALOG_MAGIC).and_then(|rest| rest.try_into().ok()).map(u32::from_le_bytes)
 }
 
-fn database_options() -> Options {
-    let mut options = Options::default();
-    // After power is lost, the end of a log that was never synced may be torn: opening goes back to
-    // the last whole commit before the damage. `AbsoluteConsistency` would refuse such a log, which
-    // `Durability::Eventual` makes ordinary; the other two modes may skip over a lost commit and
-    // apply later ones. Damage of what was synced is told apart by the marks of `crate::log`.
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_max_total_wal_size(ALL_LOGS);
-    options.set_db_write_buffer_size(ALL_WRITE_BUFFERS);
-    options.set_max_background_jobs(2);
-    options.set_max_open_files(256);
-    // For each family anew RocksDB would start sixteen threads to open its tables, of which there are
-    // few: that took longer than everything else of an open.
-    options.set_max_file_opening_threads(1);
-    options.set_keep_log_file_num(2);
-    options.set_max_log_file_size(1 << 20);
-    options.set_log_level(LogLevel::Warn);
-    options.set_stats_dump_period_sec(0);
-    options.set_skip_stats_update_on_db_open(true);
-    options.set_bytes_per_sync(1 << 20);
-    options
-}
-
-/// The cache is divided among a few locks only: a block larger than its division is never kept.
-fn block_cache(bytes: usize) -> Cache {
-    let mut options = LruCacheOptions::default();
-    options.set_capacity(bytes);
-    options.set_num_shard_bits(2);
-    Cache::new_lru_cache_opts(&options)
-}
-
-fn descriptors(cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-    Family::ALL
-        .into_iter()
-        .map(|family| {
-            let mut table = BlockBasedOptions::default();
-            table.set_block_cache(cache);
-            table.set_cache_index_and_filter_blocks(true);
-            table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-            // Indexes and filters in pages: those of a whole table may be larger than the cache, and
-            // then every look-up would read megabytes.
-            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-            table.set_partition_filters(true);
-            table.set_pin_top_level_index_and_filter(true);
-            if family == Family::Ids {
-                // Most ids put are new: the filter answers those look-ups.
-                table.set_bloom_filter(10.0, false);
-            }
-            ColumnFamilyDescriptor::new(family.name(), family_options(family, &table))
-        })
-        .collect()
-}
-
-fn family_options(family: Family, table: &BlockBasedOptions) -> Options {
-    let mut options = Options::default();
-    options.set_block_based_table_factory(table);
-    if family == Family::Ids {
-        options.set_memtable_whole_key_filtering(true);
-        options.set_memtable_prefix_bloom_ratio(FILTER_SHARE);
-    }
-    options.set_write_buffer_size(WRITE_BUFFER);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    if family == Family::Fresh {
-        // Rows pass through on their way into segments: what is here is mostly removed already, and
-        // goes only when tables are merged. Small tables, merged soon, keep that little; where merging
-        // cannot keep up, writing slows down.
-        options.set_write_buffer_size(WRITE_BUFFER / 2);
-        options.set_level_zero_file_num_compaction_trigger(2);
-        options.set_level_zero_slowdown_writes_trigger(12);
-        options.set_level_zero_stop_writes_trigger(16);
-    }
-    if family == Family::Dead {
-        options.set_merge_operator_associative("twinbit.union", |_, existing, operands| {
-            dead::merge(existing, operands.iter())
-        });
-    }
-    options
-}
-
 fn wrap(path: &Path, operation: &'static str, error: rocksdb::Error) -> Error {
     match error.kind() {
         ErrorKind::Corruption => {
@@ -411,137 +282,5 @@ fn wrap(path: &Path, operation: &'static str, error: rocksdb::Error) -> Error {
             Error::corrupt(&path, offset, error.to_string())
         }
         _ => Error::Catalog { operation, source: Box::new(error) },
-    }
-}
-
-/// Changes that become visible and durable together.
-pub(crate) struct Batch<'a> {
-    inner: WriteBatch,
-    handles: Vec<&'a ColumnFamily>,
-}
-
-impl Batch<'_> {
-    #[expect(clippy::indexing_slicing, reason = "one handle a family, checked by Catalog::batch")]
-    fn with(&mut self, family: Family) -> (&mut WriteBatch, &ColumnFamily) {
-        (&mut self.inner, self.handles[family as usize])
-    }
-
-    pub(crate) fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let (batch, handle) = self.with(family);
-        batch.put_cf(&handle, key, value);
-    }
-
-    pub(crate) fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) {
-        let (batch, handle) = self.with(family);
-        batch.delete_cf(&handle, key);
-    }
-
-    pub(crate) fn merge(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let (batch, handle) = self.with(family);
-        batch.merge_cf(&handle, key, value);
-    }
-
-    /// Removes the keys from `first` up to but not including `end`.
-    pub(crate) fn delete_range(&mut self, family: Family, first: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
-        let (batch, handle) = self.with(family);
-        batch.delete_range_cf(&handle, first.as_ref(), end.as_ref());
-    }
-
-    /// Removes the keys with a prefix.
-    pub(crate) fn delete_prefix(&mut self, family: Family, prefix: &[u8]) {
-        // Prefixes hold a collection's number, which never reaches the largest.
-        if let Some(end) = keys::after_prefix(prefix) {
-            self.delete_range(family, prefix, end);
-        }
-    }
-}
-
-type RocksSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
-
-self_cell::self_cell!(
-    struct PinCell {
-        owner: Arc<Catalog>,
-        #[covariant]
-        dependent: RocksSnapshot,
-    }
-);
-
-/// Called with a key and its value; says whether to go on.
-pub(crate) type Each<'f> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Error> + 'f;
-
-/// The catalog as it was at one version. Keeps the catalog open.
-pub(crate) struct Pin {
-    cell: PinCell,
-}
-
-impl Pin {
-    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
-        self.cell.borrow_owner()
-    }
-
-    pub(crate) fn get(&self, family: Family, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
-        let catalog = self.catalog();
-        self.cell
-            .borrow_dependent()
-            .get_cf(&catalog.handle(family)?, key)
-            .map_err(|e| wrap(&catalog.path, "read", e))
-    }
-
-    /// The values of many ascending keys, in their order.
-    pub(crate) fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let catalog = self.catalog();
-        let mut options = ReadOptions::default();
-        options.set_snapshot(self.cell.borrow_dependent());
-        let values = catalog.db.batched_multi_get_cf_opt(&catalog.handle(family)?, keys, true, &options);
-        let values = values.into_iter().map(|value| Ok(value?.map(|bytes| bytes.to_vec())));
-        values.collect::<Result<_, _>>().map_err(|e| wrap(&catalog.path, "read", e))
-    }
-
-    /// Calls `each` for the keys from `first` up to but not including `end` (or to the last), in
-    /// order, until it breaks.
-    pub(crate) fn scan(
-        &self,
-        family: Family,
-        first: &[u8],
-        end: Option<Vec<u8>>,
-        each: &mut Each<'_>,
-    ) -> Result<(), Error> {
-        let catalog = self.catalog();
-        let mut options = ReadOptions::default();
-        if let Some(end) = end {
-            options.set_iterate_upper_bound(end);
-        }
-        let mut iterator =
-            self.cell.borrow_dependent().raw_iterator_cf_opt(&catalog.handle(family)?, options);
-        iterator.seek(first);
-        while let Some((key, value)) = iterator.item() {
-            if each(key, value)?.is_break() {
-                return Ok(());
-            }
-            iterator.next();
-        }
-        iterator.status().map_err(|e| wrap(&catalog.path, "read", e))
-    }
-
-    /// [`scan`](Self::scan) over the keys with a prefix.
-    pub(crate) fn scan_prefix(
-        &self,
-        family: Family,
-        prefix: &[u8],
-        each: &mut Each<'_>,
-    ) -> Result<(), Error> {
-        self.scan(family, prefix, keys::after_prefix(prefix), each)
-    }
-
-    /// An error that names a key with an unreadable value.
-    pub(crate) fn corrupt(&self, family: Family, key: &[u8], what: &str) -> Error {
-        let key: String = key.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
-        Error::corrupt(self.catalog().path(), 0, format!("family \"{}\", key {key}: {what}", family.name()))
-    }
-}
-
-impl std::fmt::Debug for Pin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Pin").field(&self.catalog().path).finish()
     }
 }

@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, Layer, Multiply, Pairs, Precision, Product, RankingLoss,
-    StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, Product,
+    RankingLoss, StepSettings, TrainingState, TrainingStep,
 };
 use twinbit_kernels::cuda::{Card, CudaError, Identity, Launch, Machine};
 
@@ -72,10 +72,12 @@ fn steps(
         negatives: 4096,
         alpha: 0.7,
         temperature: 0.9,
+        keys: KeySource::Binary,
         ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
         momentum: 0.4,
         clip_norm: 1.0,
         weight_decay: 1e-6,
+        optimizer: Optimizer::Adam,
         neighbors: 0,
         neighbor_share: 0.0,
         dropout: 0.0,

@@ -1,4 +1,4 @@
-// The end of a step: the norm of all gradients, the record of the step, clipping and Adam.
+// The end of a step: the norm of all gradients, the record of the step, clipping and the two optimizers.
 
 #include "sums.cuh"
 #include "training.cuh"
@@ -68,5 +68,27 @@ KERNEL(BLOCK_THREADS) adam(ARGUMENT(AdamArgument, argument)) {
         argument.parameters[i] = parameter;
         argument.first[i] = first;
         argument.second[i] = second;
+    }
+}
+
+__device__ __forceinline__ void descend_one(const DescendArgument& argument, float clip, float gradient,
+                                            float& parameter, float& velocity) {
+    velocity = argument.keep * velocity + gradient * clip + argument.decay * parameter;
+    parameter -= argument.rate * velocity;
+}
+
+// Clip, and stochastic gradient descent with momentum, as above.
+KERNEL(BLOCK_THREADS) descend(ARGUMENT(DescendArgument, argument)) {
+    const float clip = *argument.clip;
+    const uint64_t stride = static_cast<uint64_t>(gridDim.x) * BLOCK_THREADS;
+    for (uint64_t i = static_cast<uint64_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x; i < argument.count; i += stride) {
+        const float4 gradient = argument.gradients[i];
+        float4 parameter = argument.parameters[i], velocity = argument.velocity[i];
+        descend_one(argument, clip, gradient.x, parameter.x, velocity.x);
+        descend_one(argument, clip, gradient.y, parameter.y, velocity.y);
+        descend_one(argument, clip, gradient.z, parameter.z, velocity.z);
+        descend_one(argument, clip, gradient.w, parameter.w, velocity.w);
+        argument.parameters[i] = parameter;
+        argument.velocity[i] = velocity;
     }
 }

@@ -90,6 +90,14 @@ struct SignsArgument {
     uint32_t bits;
 };
 
+struct MeansArgument {
+    const float* image;  // outputs, (samples, bits)
+    const float* text;
+    float* means;  // the same shape, rows of unit norm
+    uint32_t samples;
+    uint32_t bits;
+};
+
 struct DrawArgument {
     const uint32_t* pairs;      // of the batch
     const uint32_t* neighbors;  // (rows, neighbor_count), or null
@@ -107,7 +115,8 @@ struct ContrastiveArgument {
     const float* text;
     float* image_gradient;
     float* text_gradient;
-    const uint32_t* signs;  // (rows, words)
+    const uint32_t* signs;  // (rows, words), of `contrastive`
+    const float* values;    // (rows, bits), of `contrastive_dense`
     const uint32_t* keys;   // (samples, count), or null: every pair of the batch, the own one first
     float2* weights;        // (samples, count), image's and text's
     float* losses;          // of each sample
@@ -192,6 +201,18 @@ struct AdamArgument {
     float second_take;
 };
 
+struct DescendArgument {
+    float4* parameters;
+    const float4* gradients;
+    float4* velocity;
+    const float* clip;
+    uint64_t count;  // of groups of 4 numbers
+    float decay;
+    float rate;
+    float keep;  // momentum
+    uint32_t unused;
+};
+
 static_assert(sizeof(GatherArgument) == 32, "layout");
 static_assert(sizeof(DropArgument) == 48, "layout");
 static_assert(sizeof(BiasArgument) == 32, "layout");
@@ -201,11 +222,13 @@ static_assert(sizeof(HeadArgument) == 56, "layout");
 static_assert(sizeof(HeadGradientArgument) == 64, "layout");
 static_assert(sizeof(PackArgument) == 48, "layout");
 static_assert(sizeof(SignsArgument) == 32, "layout");
+static_assert(sizeof(MeansArgument) == 32, "layout");
 static_assert(sizeof(DrawArgument) == 56, "layout");
-static_assert(sizeof(ContrastiveArgument) == 96, "layout");
+static_assert(sizeof(ContrastiveArgument) == 104, "layout");
 static_assert(sizeof(RankingArgument) == 48, "layout");
 static_assert(sizeof(BankArgument) == 56, "layout");
 static_assert(sizeof(SquaresArgument) == 24, "layout");
 static_assert(sizeof(StepRecord) == 24, "layout");
 static_assert(sizeof(RecordArgument) == 72, "layout");
 static_assert(sizeof(AdamArgument) == 80, "layout");
+static_assert(sizeof(DescendArgument) == 56, "layout");

@@ -17,7 +17,9 @@ use std::sync::OnceLock;
 use cases::{Case, Numbers, Spread};
 use fixture::Fixture;
 use training::{Run, Sizes, check_codes, network, settings};
-use twinbit_kernels::cuda::train::{BatchKeys, Encoder, Precision, RankingLoss, StepSettings};
+use twinbit_kernels::cuda::train::{
+    BatchKeys, Encoder, KeySource, Optimizer, Precision, RankingLoss, StepSettings,
+};
 use twinbit_kernels::cuda::{
     Card, DeviceCodes, DeviceMask, MOST_NEAREST, Plan, Search, SegmentHit, Target, Variant,
 };
@@ -132,12 +134,14 @@ fn small_training_runs_match_the_definition() {
         }
     }
     let odd = Sizes { pairs: 37, features: [13, 7], hidden: 21, layers: [3, 2], bits: 40 };
-    let changes: [fn(&mut StepSettings); 5] = [
+    let changes: [fn(&mut StepSettings); 7] = [
         |_| {},
         |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
         |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
         |settings| settings.dropout = 0.4,
         |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
+        |settings| settings.optimizer = Optimizer::Sgd,
+        |settings| settings.keys = KeySource::Continuous,
     ];
     for (seed, change) in (1..).zip(changes) {
         let mut settings = settings(9, 33);

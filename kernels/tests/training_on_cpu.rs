@@ -24,8 +24,8 @@ use oracle::philox;
 use training::{Run, Sizes, check_codes, network, settings};
 use twinbit_kernels::cuda::CudaError;
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, Layer, Pairs, Precision, RankingLoss, StepSettings, TrainingState,
-    TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Optimizer, Pairs, Precision, RankingLoss,
+    StepSettings, TrainingState, TrainingStep,
 };
 use twinbit_kernels::{Error, Modality};
 
@@ -81,12 +81,15 @@ fn more_pairs_than_threads_and_the_longest_code_fit() {
     let sizes = Sizes { pairs: 270, features: [4, 3], hidden: 6, layers: [2, 1], bits: 16 };
     Run::new(&mut Numbers::new(5), sizes, settings(260, 2)).check(&Blocks::new(5), 1, 2);
     let sizes = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 4096 };
-    Run::new(&mut Numbers::new(6), sizes, settings(2, 5)).check(&Blocks::new(6), 0, 1);
+    for keys in [KeySource::Binary, KeySource::Continuous] {
+        let settings = StepSettings { keys, ..settings(2, 5) };
+        Run::new(&mut Numbers::new(6), sizes, settings).check(&Blocks::new(6), 0, 1);
+    }
 }
 
 #[test]
 fn every_setting_follows_its_definition() {
-    let changes: [fn(&mut StepSettings); 9] = [
+    let changes: [fn(&mut StepSettings); 16] = [
         |settings| settings.alpha = 1.0,
         |settings| settings.alpha = 0.0,
         |settings| settings.momentum = 0.0,
@@ -96,11 +99,24 @@ fn every_setting_follows_its_definition() {
         |settings| settings.dropout = 0.4,
         |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
         |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0 },
+        |settings| settings.optimizer = Optimizer::Sgd,
+        |settings| (settings.optimizer, settings.weight_decay) = (Optimizer::Sgd, 0.1),
+        |settings| settings.keys = KeySource::Batch,
+        |settings| settings.keys = KeySource::Continuous,
+        |settings| (settings.keys, settings.momentum) = (KeySource::Continuous, 0.0),
+        |settings| (settings.keys, settings.alpha) = (KeySource::Continuous, 1.0),
+        |settings| {
+            settings.keys = KeySource::Continuous;
+            (settings.neighbors, settings.neighbor_share) = (5, 0.7);
+        },
     ];
     for (seed, change) in (1..).zip(changes) {
         let mut settings = settings(9, 33);
         change(&mut settings);
-        Run::new(&mut Numbers::new(seed), ODD, settings).check(&Blocks::new(seed), 1, 2);
+        let run = Run::new(&mut Numbers::new(seed), ODD, settings);
+        let state = run.check(&Blocks::new(seed), 1, 3);
+        let second = state.moments[1].iter().map(Vec::len).sum::<usize>();
+        assert_eq!(second, if run.settings.optimizer == Optimizer::Adam { 5 } else { 0 }, "second moments");
     }
 }
 
@@ -118,7 +134,12 @@ fn train(run: &Run, seed: u64, start: &TrainingState, batches: &[Vec<u32>]) -> T
 
 #[test]
 fn schedules_and_interruptions_change_no_bit() {
-    let settings = StepSettings { dropout: 0.2, ..settings(9, 33) };
+    let plain = settings(9, 33);
+    change_no_bit(StepSettings { dropout: 0.2, ..plain.clone() });
+    change_no_bit(StepSettings { keys: KeySource::Continuous, optimizer: Optimizer::Sgd, ..plain });
+}
+
+fn change_no_bit(settings: StepSettings) {
     let mut numbers = Numbers::new(8);
     let run = Run::new(&mut numbers, ODD, settings);
     let batches: Vec<Vec<u32>> = (0..4).map(|_| run.batch(&mut numbers)).collect();
@@ -239,6 +260,12 @@ fn what_does_not_fit_is_refused() {
     assert!(shape(start(&run.settings, &state, &features)));
     let mut state = run.state.clone();
     state.moments[1][0].pop();
+    assert!(shape(start(&run.settings, &state, &features)));
+    // The moments of another optimizer.
+    let sgd = StepSettings { optimizer: Optimizer::Sgd, ..run.settings.clone() };
+    assert!(shape(start(&sgd, &run.state, &features)));
+    let TrainingState { networks, bank, .. } = run.state.clone();
+    let state = TrainingState::before(Optimizer::Sgd, networks, bank);
     assert!(shape(start(&run.settings, &state, &features)));
     let narrow = [0, 1].map(|side| DeviceFeatures::upload(&machine, 1, &run.features[side]).unwrap());
     assert!(shape(start(&run.settings, &run.state, &narrow)));

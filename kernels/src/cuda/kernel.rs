@@ -113,13 +113,16 @@ kernels! {
     HeadGradient, "head_gradient", Heads;
     Pack, "pack", Heads;
     SignWords, "sign_words", Keys;
+    MeanKeys, "mean_keys", Keys;
     DrawKeys, "draw_keys", Keys;
     UpdateBank, "update_bank", Keys;
     Contrastive, "contrastive", Losses;
+    ContrastiveDense, "contrastive_dense", Losses;
     Ranking, "ranking", Losses;
     SumSquares, "sum_squares", Optimizer;
     RecordStep, "record_step", Optimizer;
     Adam, "adam", Optimizer;
+    Descend, "descend", Optimizer;
 }
 
 impl Kernel {

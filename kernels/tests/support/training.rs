@@ -1,8 +1,8 @@
 //! Training and encoding on a machine, compared with their definition.
 
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, Layer, Multiply, Pairs, Precision, RankingLoss, StepLosses,
-    StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, RankingLoss,
+    StepLosses, StepSettings, TrainingState, TrainingStep,
 };
 
 use crate::cases::Numbers;
@@ -62,10 +62,12 @@ pub(crate) fn settings(batch: usize, negatives: usize) -> StepSettings {
         negatives,
         alpha: 0.7,
         temperature: 0.9,
+        keys: KeySource::Binary,
         ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
         momentum: 0.4,
         clip_norm: 1.0,
         weight_decay: 1e-6,
+        optimizer: Optimizer::Adam,
         neighbors: 0,
         neighbor_share: 0.0,
         dropout: 0.0,
@@ -84,7 +86,8 @@ impl Run {
         let bank = (0..pairs * bits).map(|_| sign(numbers.below(6))).collect();
         let features = features.map(|width| (0..pairs * width).map(|_| unit(numbers)).collect());
         let neighbors = (0..pairs * settings.neighbors).map(|_| numbers.below(pairs) as u32).collect();
-        Self { settings, sizes, state: TrainingState::new(networks, bank), features, neighbors }
+        let state = TrainingState::before(settings.optimizer, networks, bank);
+        Self { settings, sizes, state, features, neighbors }
     }
 
     pub(crate) fn upload<M: Multiply>(&self, machine: &M) -> [DeviceFeatures<M>; 2] {
@@ -122,7 +125,8 @@ impl Run {
         let mut numbers = Numbers::new(77);
         for step in 0..steps {
             let pairs = self.batch(&mut numbers);
-            let own = step < warm_up || self.settings.momentum == 0.0;
+            let own =
+                step < warm_up || self.settings.momentum == 0.0 || self.settings.keys == KeySource::Batch;
             training.step(&pairs, if own { BatchKeys::Own } else { BatchKeys::Drawn }, 1e-3).unwrap();
             let keys = draw_keys(&self.settings, step as u32, &pairs, &self.neighbors, self.sizes.pairs);
             if !own && self.settings.alpha > 0.0 {

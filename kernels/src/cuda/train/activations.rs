@@ -3,7 +3,7 @@
 use super::super::CudaError;
 use super::array::{Array, Matrix};
 use super::launch::{self, Dropout, Head, Weighted};
-use super::launch_losses::Weights;
+use super::launch_optimizer::Weights;
 use super::placement::Placement;
 use super::product::{Multiply, Operand, Precision, multiply};
 

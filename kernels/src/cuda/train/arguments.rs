@@ -7,7 +7,7 @@ use super::super::arguments::plain;
 
 /// The sizes of the structures below in their order, which the tests compare with those of the
 /// compiled kernels.
-pub const ARGUMENT_BYTES: [usize; 17] = [
+pub const ARGUMENT_BYTES: [usize; 19] = [
     size_of::<GatherArgument>(),
     size_of::<DropArgument>(),
     size_of::<BiasArgument>(),
@@ -17,6 +17,7 @@ pub const ARGUMENT_BYTES: [usize; 17] = [
     size_of::<HeadGradientArgument>(),
     size_of::<PackArgument>(),
     size_of::<SignsArgument>(),
+    size_of::<MeansArgument>(),
     size_of::<DrawArgument>(),
     size_of::<ContrastiveArgument>(),
     size_of::<RankingArgument>(),
@@ -25,6 +26,7 @@ pub const ARGUMENT_BYTES: [usize; 17] = [
     size_of::<StepRecord>(),
     size_of::<RecordArgument>(),
     size_of::<AdamArgument>(),
+    size_of::<DescendArgument>(),
 ];
 
 /// The argument of `gather`.
@@ -140,6 +142,17 @@ pub(crate) struct SignsArgument {
     pub(crate) bits: u32,
 }
 
+/// The argument of `mean_keys`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct MeansArgument {
+    pub(crate) image: u64,
+    pub(crate) text: u64,
+    pub(crate) means: u64,
+    pub(crate) samples: u32,
+    pub(crate) bits: u32,
+}
+
 /// The argument of `draw_keys`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -155,7 +168,7 @@ pub(crate) struct DrawArgument {
     pub(crate) rows: u32,
 }
 
-/// The argument of `contrastive`.
+/// The argument of `contrastive` and `contrastive_dense`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct ContrastiveArgument {
@@ -164,6 +177,7 @@ pub(crate) struct ContrastiveArgument {
     pub(crate) image_gradient: u64,
     pub(crate) text_gradient: u64,
     pub(crate) signs: u64,
+    pub(crate) values: u64,
     pub(crate) keys: u64,
     pub(crate) weights: u64,
     pub(crate) losses: u64,
@@ -265,6 +279,21 @@ pub(crate) struct AdamArgument {
     pub(crate) second_take: f32,
 }
 
+/// The argument of `descend`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DescendArgument {
+    pub(crate) parameters: u64,
+    pub(crate) gradients: u64,
+    pub(crate) velocity: u64,
+    pub(crate) clip: u64,
+    pub(crate) count: u64,
+    pub(crate) decay: f32,
+    pub(crate) rate: f32,
+    pub(crate) keep: f32,
+    pub(crate) unused: u32,
+}
+
 plain! {
     GatherArgument: 3 * 8 + 2 * 4,
     DropArgument: 4 * 8 + 4 * 4,
@@ -275,12 +304,14 @@ plain! {
     HeadGradientArgument: 6 * 8 + 4 * 4,
     PackArgument: 4 * 8 + 4 * 4,
     SignsArgument: 3 * 8 + 2 * 4,
+    MeansArgument: 3 * 8 + 2 * 4,
     DrawArgument: 5 * 8 + 4 * 4,
-    ContrastiveArgument: 8 * 8 + 8 * 4,
+    ContrastiveArgument: 9 * 8 + 8 * 4,
     RankingArgument: 3 * 8 + 6 * 4,
     BankArgument: 5 * 8 + 4 * 4,
     SquaresArgument: 3 * 8,
     StepRecord: 6 * 4,
     RecordArgument: 6 * 8 + 6 * 4,
     AdamArgument: 6 * 8 + 8 * 4,
+    DescendArgument: 5 * 8 + 4 * 4,
 }

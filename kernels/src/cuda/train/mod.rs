@@ -1,5 +1,5 @@
 //! Encoding and training on an NVIDIA card: the hash networks forward and backward, the losses of UCCH,
-//! Adam and the memory bank, all in the memory of a machine.
+//! the optimizer and the memory bank, all in the memory of a machine.
 //!
 //! [`Encoder`] turns features into codes. [`TrainingStep`] owns everything that training changes; it
 //! starts from a [`TrainingState`] of plain numbers and gives one back, so that training can go on
@@ -15,7 +15,9 @@ mod array;
 mod encoder;
 mod features;
 mod launch;
+mod launch_keys;
 mod launch_losses;
+mod launch_optimizer;
 mod layer;
 mod placement;
 mod product;
@@ -28,6 +30,6 @@ pub use encoder::Encoder;
 pub use features::DeviceFeatures;
 pub use layer::Layer;
 pub use product::{Multiply, Operand, Precision, Product};
-pub use settings::{BatchKeys, RankingLoss, StepSettings};
+pub use settings::{BatchKeys, KeySource, Optimizer, RankingLoss, StepSettings};
 pub use state::TrainingState;
 pub use step::{Pairs, StepLosses, TrainingStep};

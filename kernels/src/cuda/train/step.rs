@@ -6,10 +6,12 @@ use super::arguments::StepRecord;
 use super::array::{Array, Matrix};
 use super::features::DeviceFeatures;
 use super::launch::{self, Dropout, Weighted};
-use super::launch_losses::{self as losses, Bank, ContrastiveKeys, Draw, Recorded, Weights, words_of};
+use super::launch_keys::{self as key_rows, Bank, Draw, words_of};
+use super::launch_losses::{self as losses, ContrastiveKeys, KeyRows};
+use super::launch_optimizer::{self as optimizer, Recorded, Weights};
 use super::placement::{Placement, zeros};
 use super::product::{Multiply, Operand, Precision, multiply};
-use super::settings::{BatchKeys, StepSettings};
+use super::settings::{BatchKeys, KeySource, Optimizer, StepSettings};
 use super::state::TrainingState;
 use crate::{Error, Modality};
 
@@ -52,7 +54,9 @@ pub struct TrainingStep<'a, M: Multiply> {
     /// The pairs of the batch, and the bank rows that are their keys.
     pairs: Array<M, u32>,
     keys: Array<M, u32>,
+    /// The batch's own keys in the form that is asked for, nothing in the other.
     batch_signs: Array<M, u32>,
+    batch_means: Array<M, f32>,
     activations: [Activations<M>; 2],
     key_weights: Array<M, f32>,
     contrastive: [Array<M, f32>; 2],
@@ -82,7 +86,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         pairs: Pairs<'a, M>,
     ) -> Result<Self, Error> {
         settings.check()?;
-        let bits = state.check()?.bits();
+        let bits = state.check(settings.optimizer)?.bits();
         let image = Placement::of(&state.networks[0], 0);
         let text = Placement::of(&state.networks[1], image.end);
         let placements = [image, text];
@@ -99,7 +103,10 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         let mut weights = Weights {
             parameters: zeros(machine, len)?,
             gradients: zeros(machine, len)?,
-            moments: [zeros(machine, len)?, zeros(machine, len)?],
+            moments: match settings.optimizer {
+                Optimizer::Adam => [zeros(machine, len)?, zeros(machine, len)?],
+                Optimizer::Sgd => [zeros(machine, len)?, array(0)?],
+            },
         };
         for (side, placement) in placements.iter().enumerate() {
             placement.write(machine, &state.networks[side], &mut weights.parameters)?;
@@ -108,6 +115,10 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             }
         }
         let batch = settings.batch;
+        let (signs, means) = match settings.keys {
+            KeySource::Binary | KeySource::Batch => (batch * words_of(bits), 0),
+            KeySource::Continuous => (0, batch * bits),
+        };
         let [image, text] = &placements;
         Ok(Self {
             features: pairs.features,
@@ -117,7 +128,8 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             neighbors: Array::upload(machine, pairs.neighbors)?,
             pairs: Array::new(machine, batch)?,
             keys: Array::new(machine, batch * settings.bank_keys())?,
-            batch_signs: Array::new(machine, batch * words_of(bits))?,
+            batch_signs: Array::new(machine, signs)?,
+            batch_means: array(means)?,
             activations: [Activations::new(machine, image, batch)?, Activations::new(machine, text, batch)?],
             key_weights: array(2 * batch * settings.most_keys())?,
             contrastive: [array(batch * bits)?, array(batch * bits)?],
@@ -150,7 +162,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             self.collect()?;
         }
         let Self { machine, settings, .. } = self;
-        let keys = if settings.momentum == 0.0 { BatchKeys::Own } else { keys };
+        let keys = if settings.without_bank() { BatchKeys::Own } else { keys };
         self.pairs.write(machine, 0, pairs)?;
         if let BatchKeys::Given(rows) = keys {
             self.keys.write(machine, 0, rows)?;
@@ -167,10 +179,14 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         self.backward(contrastive, ranking)?;
         self.record(contrastive, ranking)?;
         self.updates += 1;
-        let (machine, decay) = (self.machine, self.settings.weight_decay);
-        losses::adam(machine, &self.weights, &self.clip, learning_rate, decay, self.updates)?;
+        let Self { machine, weights, clip, updates, .. } = self;
+        let decay = self.settings.weight_decay;
+        match self.settings.optimizer {
+            Optimizer::Adam => optimizer::adam(*machine, weights, clip, learning_rate, decay, *updates)?,
+            Optimizer::Sgd => optimizer::descend(*machine, weights, clip, learning_rate, decay)?,
+        }
         let momentum = if matches!(keys, BatchKeys::Own) { 0.0 } else { self.settings.momentum };
-        losses::update_bank(machine, self.outputs(), &self.pairs, &self.bank, momentum)?;
+        key_rows::update_bank(self.machine, self.outputs(), &self.pairs, &self.bank, momentum)?;
         Ok(())
     }
 
@@ -213,9 +229,13 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             Ok([image.read(self.machine, array)?, text.read(self.machine, array)?])
         };
         let [first, second] = &self.weights.moments;
+        let second = match self.settings.optimizer {
+            Optimizer::Adam => layers(second)?,
+            Optimizer::Sgd => [Vec::new(), Vec::new()],
+        };
         Ok(TrainingState {
             networks: layers(&self.weights.parameters)?,
-            moments: [layers(first)?, layers(second)?],
+            moments: [layers(first)?, second],
             updates: self.updates,
             bank: self.bank.values.read(self.machine, 0, self.bank.values.len())?,
         })
@@ -288,21 +308,31 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         let StepSettings { batch: samples, neighbors, neighbor_share, temperature, seed, .. } = self.settings;
         let outputs = self.outputs();
         let own = matches!(source, BatchKeys::Own);
+        let dense = self.settings.keys == KeySource::Continuous;
         match source {
+            BatchKeys::Own if dense => {
+                let means = self.batch_means.as_matrix(samples, self.bank.bits);
+                key_rows::mean_keys(self.machine, outputs, means)?;
+            }
             BatchKeys::Own => {
-                losses::sign_words(self.machine, outputs[0], Some(outputs[1]), &self.batch_signs)?;
+                key_rows::sign_words(self.machine, outputs[0], Some(outputs[1]), &self.batch_signs)?;
             }
             BatchKeys::Drawn => {
                 let (step, rows) = (u64::from(self.updates), self.bank.rows);
                 let draw = Draw { seed, step, samples, width: self.settings.bank_keys(), neighbors, rows };
-                losses::draw_keys(self.machine, draw, &self.pairs, &self.neighbors, &self.keys)?;
+                key_rows::draw_keys(self.machine, draw, &self.pairs, &self.neighbors, &self.keys)?;
             }
             BatchKeys::Given(_) => {}
         }
         let neighbors = if own { 0 } else { neighbors };
         let shared = if neighbors > 0 { neighbor_share } else { 0.0 };
         let keys = ContrastiveKeys {
-            signs: if own { &self.batch_signs } else { &self.bank.signs },
+            rows: match (own, dense) {
+                (true, true) => KeyRows::Dense(self.batch_means.as_matrix(samples, self.bank.bits)),
+                (true, false) => KeyRows::Signs(&self.batch_signs),
+                (false, true) => KeyRows::Dense(self.bank.values.as_matrix(self.bank.rows, self.bank.bits)),
+                (false, false) => KeyRows::Signs(&self.bank.signs),
+            },
             keys: (!own).then_some(&self.keys),
             count: if own { samples } else { self.settings.bank_keys() },
             neighbors,
@@ -355,7 +385,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
 
     fn record(&mut self, contrastive: bool, ranking: bool) -> Result<(), Error> {
         let StepSettings { batch, clip_norm, .. } = self.settings;
-        losses::sum_squares(self.machine, &self.weights.gradients, &self.squares)?;
+        optimizer::sum_squares(self.machine, &self.weights.gradients, &self.squares)?;
         let recorded = Recorded {
             contrastive: contrastive.then(|| (&self.contrastive_losses, (1.0 / batch as f64) as f32)),
             ranking: ranking
@@ -365,7 +395,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             clip: &self.clip,
             clip_norm,
         };
-        losses::record_step(self.machine, &recorded, &self.records, self.recorded)?;
+        optimizer::record_step(self.machine, &recorded, &self.records, self.recorded)?;
         self.recorded += 1;
         Ok(())
     }

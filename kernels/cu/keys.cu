@@ -52,7 +52,7 @@ KERNEL(BLOCK_THREADS) mean_keys(ARGUMENT(MeansArgument, argument)) {
 KERNEL(BLOCK_THREADS) draw_keys(ARGUMENT(DrawArgument, argument)) {
     const uint32_t sample = blockIdx.y, group = blockIdx.x * BLOCK_THREADS + threadIdx.x;
     if (group >= (argument.width + 3) / 4) return;
-    const Philox random = philox(argument.seed, group, sample, counter_of(Use::negatives, argument.step));
+    const Philox random = philox(argument.seed, group, sample, counter_of(Use::negatives, argument.now->step));
     const uint32_t own = argument.pairs[sample], drawn = 1 + argument.neighbor_count;
     uint32_t* keys = argument.keys + static_cast<uint64_t>(sample) * argument.width;
 #pragma unroll

@@ -76,6 +76,38 @@ pub(crate) fn settings(batch: usize, negatives: usize) -> StepSettings {
     }
 }
 
+/// What a step can be told beside [`settings`].
+pub(crate) const CHANGES: [fn(&mut StepSettings); 16] = [
+    |settings| settings.alpha = 1.0,
+    |settings| settings.alpha = 0.0,
+    |settings| settings.momentum = 0.0,
+    |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
+    |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.02 },
+    |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
+    |settings| settings.dropout = 0.4,
+    |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
+    |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0 },
+    |settings| settings.optimizer = Optimizer::Sgd,
+    |settings| (settings.optimizer, settings.weight_decay) = (Optimizer::Sgd, 0.1),
+    |settings| settings.keys = KeySource::Batch,
+    |settings| settings.keys = KeySource::Continuous,
+    |settings| (settings.keys, settings.momentum) = (KeySource::Continuous, 0.0),
+    |settings| (settings.keys, settings.alpha) = (KeySource::Continuous, 1.0),
+    |settings| {
+        settings.keys = KeySource::Continuous;
+        (settings.neighbors, settings.neighbor_share) = (5, 0.7);
+    },
+];
+
+/// What comes out of the steps of two epochs.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Trained {
+    losses: Vec<StepLosses>,
+    gradients: [Vec<Layer>; 2],
+    keys: Vec<u32>,
+    state: TrainingState,
+}
+
 impl Run {
     pub(crate) fn new(numbers: &mut Numbers, sizes: Sizes, settings: StepSettings) -> Self {
         let Sizes { pairs, features, hidden, layers, bits } = sizes;
@@ -115,6 +147,36 @@ impl Run {
         }
         order.truncate(self.settings.batch);
         order
+    }
+
+    /// Two epochs, each loaded at once and then again batch by batch, with keys of every kind by turns.
+    pub(crate) fn epochs<M: Multiply>(&self, mut training: TrainingStep<'_, M>) -> Trained {
+        let mut numbers = Numbers::new(12);
+        let rows = self.sizes.pairs;
+        let StepSettings { batch, neighbors, negatives, .. } = self.settings;
+        let given = (0..batch * (1 + neighbors + negatives)).map(|_| numbers.below(rows) as u32);
+        let given: Vec<u32> = given.collect();
+        let batches: Vec<u32> = (0..rows / batch).flat_map(|_| self.batch(&mut numbers)).collect();
+        let kinds = [BatchKeys::Own, BatchKeys::Drawn, BatchKeys::Given(&given)];
+        let mut losses = Vec::new();
+        let mut step = 0;
+        for rate in [1e-3, 5e-4] {
+            training.load(&batches, rate).unwrap();
+            for keys in kinds.iter().copied().cycle().take(training.loaded()) {
+                training.next_step(keys).unwrap();
+            }
+            for pairs in batches.chunks(batch) {
+                training.step(pairs, kinds[step % 3], rate).unwrap();
+                step += 1;
+            }
+            losses.extend(training.losses().unwrap());
+        }
+        Trained {
+            losses,
+            gradients: training.gradients().unwrap(),
+            keys: training.last_keys().unwrap(),
+            state: training.state().unwrap(),
+        }
     }
 
     /// Steps with the batch's own keys, then with drawn ones, compared in everything that comes out.

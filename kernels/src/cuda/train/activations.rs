@@ -70,7 +70,7 @@ impl<M: Multiply> Activations<M> {
         placement: &Placement,
         parameters: &Array<M, f32>,
         precision: Precision,
-        dropout: Dropout,
+        dropout: &Dropout<'_, M>,
         undirected: &Array<M, u32>,
     ) -> Result<(), CudaError> {
         launch::drop_out(machine, self.features(), 0, dropout)?;

@@ -7,7 +7,9 @@ use super::super::arguments::plain;
 
 /// The sizes of the structures below in their order, which the tests compare with those of the
 /// compiled kernels.
-pub const ARGUMENT_BYTES: [usize; 19] = [
+pub const ARGUMENT_BYTES: [usize; 21] = [
+    size_of::<StepNumbers>(),
+    size_of::<BeginArgument>(),
     size_of::<GatherArgument>(),
     size_of::<DropArgument>(),
     size_of::<BiasArgument>(),
@@ -29,6 +31,28 @@ pub const ARGUMENT_BYTES: [usize; 19] = [
     size_of::<DescendArgument>(),
 ];
 
+/// What a step takes that the one before did not, beside its pairs.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct StepNumbers {
+    pub(crate) step: u64,
+    pub(crate) rate: f32,
+    pub(crate) correction: f32,
+}
+
+/// The argument of `begin_step`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct BeginArgument {
+    pub(crate) order: u64,
+    pub(crate) numbers: u64,
+    pub(crate) next: u64,
+    pub(crate) pairs: u64,
+    pub(crate) now: u64,
+    pub(crate) samples: u32,
+    pub(crate) unused: u32,
+}
+
 /// The argument of `gather`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -47,7 +71,7 @@ pub(crate) struct DropArgument {
     pub(crate) values: u64,
     pub(crate) count: u64,
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    pub(crate) now: u64,
     pub(crate) pass: u32,
     pub(crate) out: u32,
     pub(crate) scale: f32,
@@ -161,7 +185,7 @@ pub(crate) struct DrawArgument {
     pub(crate) neighbors: u64,
     pub(crate) keys: u64,
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    pub(crate) now: u64,
     pub(crate) samples: u32,
     pub(crate) width: u32,
     pub(crate) neighbor_count: u32,
@@ -249,14 +273,17 @@ pub(crate) struct RecordArgument {
     pub(crate) ranking: u64,
     pub(crate) squares: u64,
     pub(crate) undirected: u64,
+    pub(crate) now: u64,
     pub(crate) clip: u64,
-    pub(crate) record: u64,
+    pub(crate) records: u64,
     pub(crate) contrastive_count: u32,
     pub(crate) ranking_count: u32,
     pub(crate) squares_count: u32,
     pub(crate) contrastive_share: f32,
     pub(crate) ranking_share: f32,
     pub(crate) clip_norm: f32,
+    pub(crate) places: u32,
+    pub(crate) unused: u32,
 }
 
 /// The argument of `adam`.
@@ -268,10 +295,9 @@ pub(crate) struct AdamArgument {
     pub(crate) first: u64,
     pub(crate) second: u64,
     pub(crate) clip: u64,
+    pub(crate) now: u64,
     pub(crate) count: u64,
     pub(crate) decay: f32,
-    pub(crate) rate: f32,
-    pub(crate) correction: f32,
     pub(crate) epsilon: f32,
     pub(crate) first_keep: f32,
     pub(crate) first_take: f32,
@@ -287,14 +313,15 @@ pub(crate) struct DescendArgument {
     pub(crate) gradients: u64,
     pub(crate) velocity: u64,
     pub(crate) clip: u64,
+    pub(crate) now: u64,
     pub(crate) count: u64,
     pub(crate) decay: f32,
-    pub(crate) rate: f32,
     pub(crate) keep: f32,
-    pub(crate) unused: u32,
 }
 
 plain! {
+    StepNumbers: 8 + 2 * 4,
+    BeginArgument: 5 * 8 + 2 * 4,
     GatherArgument: 3 * 8 + 2 * 4,
     DropArgument: 4 * 8 + 4 * 4,
     BiasArgument: 2 * 8 + 4 * 4,
@@ -311,7 +338,7 @@ plain! {
     BankArgument: 5 * 8 + 4 * 4,
     SquaresArgument: 3 * 8,
     StepRecord: 6 * 4,
-    RecordArgument: 6 * 8 + 6 * 4,
-    AdamArgument: 6 * 8 + 8 * 4,
-    DescendArgument: 5 * 8 + 4 * 4,
+    RecordArgument: 7 * 8 + 8 * 4,
+    AdamArgument: 7 * 8 + 6 * 4,
+    DescendArgument: 6 * 8 + 2 * 4,
 }

@@ -1,7 +1,7 @@
 //! One safe function for each kernel of the contrastive keys and the memory bank, as in [`super::launch`].
 
 use super::super::{CudaError, Kernel, Launch, Machine};
-use super::arguments::{BankArgument, DrawArgument, MeansArgument, SignsArgument};
+use super::arguments::{BankArgument, DrawArgument, MeansArgument, SignsArgument, StepNumbers};
 use super::array::{Array, Matrix};
 use super::launch::blocks_for;
 
@@ -66,10 +66,11 @@ impl<M: Machine> Bank<M> {
 }
 
 /// How keys are drawn.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Draw {
+#[derive(Debug)]
+pub(crate) struct Draw<'a, M: Machine> {
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    /// The present step's numbers.
+    pub(crate) now: &'a Array<M, StepNumbers>,
     /// Pairs of the batch.
     pub(crate) samples: usize,
     /// Keys of each.
@@ -83,7 +84,7 @@ pub(crate) struct Draw {
 /// Draw the keys of a batch.
 pub(crate) fn draw_keys<M: Machine>(
     machine: &M,
-    draw: Draw,
+    draw: &Draw<'_, M>,
     pairs: &Array<M, u32>,
     neighbors: &Array<M, u32>,
     keys: &Array<M, u32>,
@@ -96,7 +97,7 @@ pub(crate) fn draw_keys<M: Machine>(
         neighbors: neighbors.address(0),
         keys: keys.address(0),
         seed: draw.seed,
-        step: draw.step,
+        now: draw.now.address(0),
         samples: draw.samples as u32,
         width: draw.width as u32,
         neighbor_count: draw.neighbors as u32,
@@ -106,7 +107,7 @@ pub(crate) fn draw_keys<M: Machine>(
     let groups = draw.width.div_ceil(4).div_ceil(kernel.threads() as usize) as u32;
     let launch = Launch { kernel, blocks: [groups, draw.samples as u32] };
     // SAFETY: the structure is the kernel's, a column of blocks a sample; pairs are below `rows`, which
-    // `TrainingStep::step` checks before it writes them, and lengths were checked above.
+    // `TrainingStep::load` checks before it writes them, and lengths were checked above.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 
@@ -153,6 +154,6 @@ pub(crate) fn update_bank<M: Machine>(
     };
     let launch = Launch { kernel: Kernel::UpdateBank, blocks: [samples as u32, 1] };
     // SAFETY: the structure is the kernel's, a block a pair; pairs are below the bank's rows and no
-    // two of them the same, which `TrainingStep::step` checks before it writes them.
+    // two of them the same, which `TrainingStep::load` checks before it writes them.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }

@@ -86,7 +86,7 @@ pub(crate) fn contrastive<M: Machine>(
     };
     let launch = Launch { kernel, blocks: [samples as u32, 1] };
     // SAFETY: the structure is the kernel's, a block a sample; a code has at most 4096 bits, for which
-    // the kernel has room; given keys are rows of the bank, which `TrainingStep::step` checks, and
+    // the kernel has room; given keys are rows of the bank, which `TrainingStep::next_step` checks, and
     // drawn ones come from `draw_keys`; the batch's own keys need no list. Rows are given in the one form
     // that the kernel takes. Lengths were checked above.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }

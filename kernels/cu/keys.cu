@@ -29,12 +29,30 @@ KERNEL(BLOCK_THREADS) sign_words(ARGUMENT(SignsArgument, argument)) {
     }
 }
 
+struct MeansShared {
+    WarpValues<float> values;
+};
+
+// Rows of unit norm in the direction of the mean of two rows; one block a row. Where both cancel out
+// there is no direction, and the row is zero: as far from all.
+KERNEL(BLOCK_THREADS) mean_keys(ARGUMENT(MeansArgument, argument)) {
+    SHARED(MeansShared, shared);
+    const uint64_t first = static_cast<uint64_t>(blockIdx.x) * argument.bits;
+    const auto mean = [&](uint32_t i) { return (argument.image[first + i] + argument.text[first + i]) * 0.5f; };
+    float squares = 0.0f;
+    for (uint32_t i = threadIdx.x; i < argument.bits; i += BLOCK_THREADS) squares += mean(i) * mean(i);
+    const float norm = sqrtf(block_sum(squares, shared.values));
+    for (uint32_t i = threadIdx.x; i < argument.bits; i += BLOCK_THREADS) {
+        argument.means[first + i] = norm > 0.0f ? mean(i) / norm : 0.0f;
+    }
+}
+
 // The keys of each pair of the batch: its own row, its neighbors, then rows drawn uniformly with
 // replacement, none excluded. Column y of blocks is sample y; a thread draws four.
 KERNEL(BLOCK_THREADS) draw_keys(ARGUMENT(DrawArgument, argument)) {
     const uint32_t sample = blockIdx.y, group = blockIdx.x * BLOCK_THREADS + threadIdx.x;
     if (group >= (argument.width + 3) / 4) return;
-    const Philox random = philox(argument.seed, group, sample, counter_of(Use::negatives, argument.step));
+    const Philox random = philox(argument.seed, group, sample, counter_of(Use::negatives, argument.now->step));
     const uint32_t own = argument.pairs[sample], drawn = 1 + argument.neighbor_count;
     uint32_t* keys = argument.keys + static_cast<uint64_t>(sample) * argument.width;
 #pragma unroll

@@ -20,7 +20,7 @@ KERNEL(BLOCK_THREADS) drop_out(ARGUMENT(DropArgument, argument)) {
     const uint64_t stride = static_cast<uint64_t>(gridDim.x) * BLOCK_THREADS;
     for (uint64_t draw = static_cast<uint64_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x; draw < draws; draw += stride) {
         const Philox random = philox(argument.seed, static_cast<uint32_t>(draw), argument.pass,
-                                     counter_of(Use::dropout, argument.step));
+                                     counter_of(Use::dropout, argument.now->step));
 #pragma unroll
         for (unsigned i = 0; i < EACH; ++i) {
             const uint64_t place = draw * EACH + i;

@@ -40,18 +40,89 @@ __device__ float softmax(const ContrastiveArgument& argument, float2* weights, W
     return logf(total) + (largest - expected);
 }
 
-// L_c (eq. 3 and 4) of one sample, both sides; one block a sample. Keys are signs, so that a dot
-// product is a sum of +-h; no gradient flows into them.
-KERNEL(BLOCK_THREADS) contrastive(ARGUMENT(ContrastiveArgument, argument)) {
-    SHARED(ContrastiveShared, shared);
+// Keys that are signs, packed to words of 32: a dot product is a sum of +-h.
+struct SignKeys {
+    const uint32_t* signs;
+    uint32_t words;
+
+    __device__ __forceinline__ explicit SignKeys(const ContrastiveArgument& argument)
+        : signs(argument.signs), words((argument.bits + 31) / 32) {}
+
+    __device__ __forceinline__ float value(uint64_t row, uint32_t word, unsigned lane) const {
+        return __ldg(signs + row * words + word) >> lane & 1 ? 1.0f : -1.0f;
+    }
+
+    // One thread a key: a word of a key is one load.
+    template <class Row>
+    __device__ __forceinline__ void logits(const ContrastiveArgument& argument, const float2* outputs, float2* weights,
+                                           Row row_of) const {
+        for (uint32_t key = threadIdx.x; key < argument.count; key += BLOCK_THREADS) {
+            const uint32_t* own = signs + static_cast<uint64_t>(row_of(key)) * words;
+            float2 sums = {0.0f, 0.0f};
+            for (uint32_t word = 0; word < words; ++word) {
+                const uint32_t bits_of_word = __ldg(own + word);
+#pragma unroll
+                for (unsigned i = 0; i < WARP; ++i) {
+                    const float2 both = outputs[word * WARP + i];
+                    const float sign = bits_of_word >> i & 1 ? 1.0f : -1.0f;
+                    sums.x += sign * both.x;
+                    sums.y += sign * both.y;
+                }
+            }
+            weights[key] = {sums.x * argument.scale, sums.y * argument.scale};
+        }
+    }
+};
+
+// Keys that are rows of numbers.
+struct DenseKeys {
+    const float* values;
+    uint32_t bits;
+
+    __device__ __forceinline__ explicit DenseKeys(const ContrastiveArgument& argument)
+        : values(argument.values), bits(argument.bits) {}
+
+    __device__ __forceinline__ float value(uint64_t row, uint32_t word, unsigned lane) const {
+        const uint32_t place = word * WARP + lane;
+        return place < bits ? __ldg(values + row * bits + place) : 0.0f;
+    }
+
+    // One warp a key, so that its lanes read adjacent numbers.
+    template <class Row>
+    __device__ __forceinline__ void logits(const ContrastiveArgument& argument, const float2* outputs, float2* weights,
+                                           Row row_of) const {
+        const unsigned lane = threadIdx.x % WARP;
+        for (uint32_t key = threadIdx.x / WARP; key < argument.count; key += BLOCK_WARPS) {
+            const uint32_t row = row_of(key);
+            float2 sums = {0.0f, 0.0f};
+            for (uint32_t word = 0; word * WARP < bits; ++word) {
+                const float number = value(row, word, lane);
+                const float2 both = outputs[word * WARP + lane];
+                sums.x += number * both.x;
+                sums.y += number * both.y;
+            }
+#pragma unroll
+            for (unsigned step = WARP / 2; step > 0; step /= 2) {
+                sums.x += __shfl_xor_sync(ALL_LANES, sums.x, static_cast<int>(step));
+                sums.y += __shfl_xor_sync(ALL_LANES, sums.y, static_cast<int>(step));
+            }
+            if (lane == 0) weights[key] = {sums.x * argument.scale, sums.y * argument.scale};
+        }
+        __syncthreads();  // other threads go on with these logits
+    }
+};
+
+// L_c (eq. 3 and 4) of one sample, both sides; one block a sample. No gradient flows into the keys.
+template <class Keys>
+__device__ __forceinline__ void contrastive_loss(const ContrastiveArgument& argument, ContrastiveShared& shared) {
+    const Keys key_rows(argument);
     const uint32_t sample = blockIdx.x, count = argument.count, bits = argument.bits;
     const uint32_t words = (bits + 31) / 32;
     const uint64_t output = static_cast<uint64_t>(sample) * bits;
     const uint32_t* keys = argument.keys ? argument.keys + static_cast<uint64_t>(sample) * count : nullptr;
     float2* weights = argument.weights + static_cast<uint64_t>(sample) * count;
-    const auto signs_of = [&](uint32_t key) {
-        const uint32_t row = keys ? keys[key] : key == 0 ? sample : key <= sample ? key - 1 : key;
-        return argument.signs + static_cast<uint64_t>(row) * words;
+    const auto row_of = [&](uint32_t key) {
+        return keys ? keys[key] : key == 0 ? sample : key <= sample ? key - 1 : key;
     };
     for (uint32_t i = threadIdx.x; i < words * 32; i += BLOCK_THREADS) {
         float2 both = {0.0f, 0.0f};  // the last word's unused bits
@@ -59,21 +130,7 @@ KERNEL(BLOCK_THREADS) contrastive(ARGUMENT(ContrastiveArgument, argument)) {
         shared.outputs[i] = both;
     }
     __syncthreads();
-    for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
-        const uint32_t* signs = signs_of(key);
-        float2 sums = {0.0f, 0.0f};
-        for (uint32_t word = 0; word < words; ++word) {
-            const uint32_t bits_of_word = __ldg(signs + word);
-#pragma unroll
-            for (unsigned i = 0; i < 32; ++i) {
-                const float2 both = shared.outputs[word * 32 + i];
-                const float sign = bits_of_word >> i & 1 ? 1.0f : -1.0f;
-                sums.x += sign * both.x;
-                sums.y += sign * both.y;
-            }
-        }
-        weights[key] = {sums.x * argument.scale, sums.y * argument.scale};
-    }
+    key_rows.logits(argument, shared.outputs, weights, row_of);
     const float image_loss = softmax(argument, weights, shared.values, [](float2& both) -> float& { return both.x; });
     const float text_loss = softmax(argument, weights, shared.values, [](float2& both) -> float& { return both.y; });
     if (threadIdx.x == 0) argument.losses[sample] = image_loss + text_loss;
@@ -85,10 +142,10 @@ KERNEL(BLOCK_THREADS) contrastive(ARGUMENT(ContrastiveArgument, argument)) {
         float2 sums = {0.0f, 0.0f};
 #pragma unroll 4
         for (uint32_t key = warp; key < count; key += BLOCK_WARPS) {
-            const float sign = __ldg(signs_of(key) + word) >> lane & 1 ? 1.0f : -1.0f;
+            const float number = key_rows.value(row_of(key), word, lane);
             const float2 both = weights[key];
-            sums.x += sign * both.x;
-            sums.y += sign * both.y;
+            sums.x += number * both.x;
+            sums.y += number * both.y;
         }
         shared.parts[warp][lane] = sums;
         __syncthreads();
@@ -102,6 +159,16 @@ KERNEL(BLOCK_THREADS) contrastive(ARGUMENT(ContrastiveArgument, argument)) {
         }
         __syncthreads();
     }
+}
+
+KERNEL(BLOCK_THREADS) contrastive(ARGUMENT(ContrastiveArgument, argument)) {
+    SHARED(ContrastiveShared, shared);
+    contrastive_loss<SignKeys>(argument, shared);
+}
+
+KERNEL(BLOCK_THREADS) contrastive_dense(ARGUMENT(ContrastiveArgument, argument)) {
+    SHARED(ContrastiveShared, shared);
+    contrastive_loss<DenseKeys>(argument, shared);
 }
 
 struct RankingShared {

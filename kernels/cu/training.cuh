@@ -4,6 +4,23 @@
 
 #include "arguments.cuh"
 
+// What a step takes that the one before did not, beside its pairs.
+struct StepNumbers {
+    uint64_t step;     // steps before it: decides what it draws
+    float rate;        // learning rate, with Adam over the first moment's bias correction
+    float correction;  // root of the second moment's bias correction, of Adam
+};
+
+struct BeginArgument {
+    const uint32_t* order;       // pairs of the batches to come
+    const StepNumbers* numbers;  // of the same
+    uint32_t* next;              // which of them comes
+    uint32_t* pairs;             // gets its pairs
+    StepNumbers* now;            // gets its numbers
+    uint32_t samples;            // of a batch
+    uint32_t unused;
+};
+
 struct GatherArgument {
     const float* from;
     const uint32_t* rows;  // `count` of them
@@ -16,7 +33,7 @@ struct DropArgument {
     float* values;
     uint64_t count;
     uint64_t seed;
-    uint64_t step;
+    const StepNumbers* now;
     uint32_t pass;  // tells networks and layers of one step apart
     uint32_t out;   // of 256 values of a byte, how many leave a number out
     float scale;    // of the numbers that stay
@@ -90,12 +107,20 @@ struct SignsArgument {
     uint32_t bits;
 };
 
+struct MeansArgument {
+    const float* image;  // outputs, (samples, bits)
+    const float* text;
+    float* means;  // the same shape, rows of unit norm
+    uint32_t samples;
+    uint32_t bits;
+};
+
 struct DrawArgument {
     const uint32_t* pairs;      // of the batch
     const uint32_t* neighbors;  // (rows, neighbor_count), or null
     uint32_t* keys;             // (samples, width): own row, neighbors, rows by chance
     uint64_t seed;
-    uint64_t step;
+    const StepNumbers* now;
     uint32_t samples;
     uint32_t width;
     uint32_t neighbor_count;
@@ -107,7 +132,8 @@ struct ContrastiveArgument {
     const float* text;
     float* image_gradient;
     float* text_gradient;
-    const uint32_t* signs;  // (rows, words)
+    const uint32_t* signs;  // (rows, words), of `contrastive`
+    const float* values;    // (rows, bits), of `contrastive_dense`
     const uint32_t* keys;   // (samples, count), or null: every pair of the batch, the own one first
     float2* weights;        // (samples, count), image's and text's
     float* losses;          // of each sample
@@ -165,14 +191,17 @@ struct RecordArgument {
     const float* ranking;
     const double* squares;
     const uint32_t* undirected;
+    const StepNumbers* now;
     float* clip;
-    StepRecord* record;
+    StepRecord* records;  // a step's place is its number modulo `places`
     uint32_t contrastive_count;
     uint32_t ranking_count;
     uint32_t squares_count;
     float contrastive_share;
     float ranking_share;
     float clip_norm;
+    uint32_t places;
+    uint32_t unused;
 };
 
 struct AdamArgument {
@@ -181,10 +210,9 @@ struct AdamArgument {
     float4* first;
     float4* second;
     const float* clip;
+    const StepNumbers* now;
     uint64_t count;  // of groups of 4 numbers
     float decay;
-    float rate;        // learning rate over the first moment's bias correction
-    float correction;  // root of the second moment's bias correction
     float epsilon;
     float first_keep;
     float first_take;
@@ -192,6 +220,19 @@ struct AdamArgument {
     float second_take;
 };
 
+struct DescendArgument {
+    float4* parameters;
+    const float4* gradients;
+    float4* velocity;
+    const float* clip;
+    const StepNumbers* now;
+    uint64_t count;  // of groups of 4 numbers
+    float decay;
+    float keep;  // momentum
+};
+
+static_assert(sizeof(StepNumbers) == 16, "layout");
+static_assert(sizeof(BeginArgument) == 48, "layout");
 static_assert(sizeof(GatherArgument) == 32, "layout");
 static_assert(sizeof(DropArgument) == 48, "layout");
 static_assert(sizeof(BiasArgument) == 32, "layout");
@@ -201,11 +242,13 @@ static_assert(sizeof(HeadArgument) == 56, "layout");
 static_assert(sizeof(HeadGradientArgument) == 64, "layout");
 static_assert(sizeof(PackArgument) == 48, "layout");
 static_assert(sizeof(SignsArgument) == 32, "layout");
+static_assert(sizeof(MeansArgument) == 32, "layout");
 static_assert(sizeof(DrawArgument) == 56, "layout");
-static_assert(sizeof(ContrastiveArgument) == 96, "layout");
+static_assert(sizeof(ContrastiveArgument) == 104, "layout");
 static_assert(sizeof(RankingArgument) == 48, "layout");
 static_assert(sizeof(BankArgument) == 56, "layout");
 static_assert(sizeof(SquaresArgument) == 24, "layout");
 static_assert(sizeof(StepRecord) == 24, "layout");
-static_assert(sizeof(RecordArgument) == 72, "layout");
+static_assert(sizeof(RecordArgument) == 88, "layout");
 static_assert(sizeof(AdamArgument) == 80, "layout");
+static_assert(sizeof(DescendArgument) == 56, "layout");

@@ -16,8 +16,8 @@ use std::sync::OnceLock;
 
 use cases::{Case, Numbers, Spread};
 use fixture::Fixture;
-use training::{Run, Sizes, check_codes, network, settings};
-use twinbit_kernels::cuda::train::{BatchKeys, Encoder, Precision, RankingLoss, StepSettings};
+use training::{CHANGES, Run, Sizes, check_codes, network, settings};
+use twinbit_kernels::cuda::train::{BatchKeys, Encoder, Precision};
 use twinbit_kernels::cuda::{
     Card, DeviceCodes, DeviceMask, MOST_NEAREST, Plan, Search, SegmentHit, Target, Variant,
 };
@@ -132,17 +132,14 @@ fn small_training_runs_match_the_definition() {
         }
     }
     let odd = Sizes { pairs: 37, features: [13, 7], hidden: 21, layers: [3, 2], bits: 40 };
-    let changes: [fn(&mut StepSettings); 5] = [
-        |_| {},
-        |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
-        |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
-        |settings| settings.dropout = 0.4,
-        |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
-    ];
-    for (seed, change) in (1..).zip(changes) {
+    for (seed, change) in (1..).zip(CHANGES) {
         let mut settings = settings(9, 33);
         change(&mut settings);
-        Run::new(&mut Numbers::new(seed), odd, settings).check(card, 1, 2);
+        let run = Run::new(&mut Numbers::new(seed), odd, settings);
+        run.check(card, 1, 3);
+        let features = run.upload(card);
+        let start = || run.start(card, &features, &run.state);
+        assert_eq!(run.epochs(start()), run.epochs(start().one_by_one()), "with a graph and without");
     }
     let long = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 4096 };
     Run::new(&mut Numbers::new(6), long, settings(2, 5)).check(card, 0, 1);
@@ -179,24 +176,26 @@ fn large_training_runs_repeat_themselves() {
     let mut run = Run::new(&mut numbers, PAPER, settings(256, 4096));
     let batches: Vec<Vec<u32>> = (0..4).map(|_| run.batch(&mut numbers)).collect();
     let features = run.upload(card);
-    let mut losses = |precision| {
+    let mut losses = |precision, graph| {
         run.settings.precision = precision;
-        let mut training = run.start(card, &features, &run.state);
+        let training = run.start(card, &features, &run.state);
+        let mut training = if graph { training } else { training.one_by_one() };
         for pairs in &batches {
             training.step(pairs, BatchKeys::Drawn, 1e-4).unwrap();
         }
         (training.losses().unwrap(), training.state().unwrap().networks[1].clone())
     };
-    let exact = losses(Precision::Float32);
+    let exact = losses(Precision::Float32, true);
     for precision in [Precision::Tf32, Precision::Bf16] {
-        let rounded = losses(precision);
+        let rounded = losses(precision, true);
         for (rounded, exact) in rounded.0.iter().zip(&exact.0) {
             assert!(
                 (rounded.total / exact.total - 1.0).abs() < 2e-2,
                 "{precision:?}: {rounded:?}, {exact:?}"
             );
         }
-        assert_eq!(losses(precision), rounded, "{precision:?}");
+        assert_eq!(losses(precision, true), rounded, "{precision:?}");
+        assert_eq!(losses(precision, false), rounded, "{precision:?}, without a graph");
     }
 }
 

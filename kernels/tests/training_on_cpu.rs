@@ -17,15 +17,17 @@ mod oracle;
 #[path = "support/training.rs"]
 mod training;
 
+use std::sync::atomic::Ordering;
+
 use blocks::Blocks;
 use cases::Numbers;
 use fixture::Fixture;
 use oracle::philox;
-use training::{Run, Sizes, check_codes, network, settings};
+use training::{CHANGES, Run, Sizes, check_codes, network, settings};
 use twinbit_kernels::cuda::CudaError;
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, Layer, Pairs, Precision, RankingLoss, StepSettings, TrainingState,
-    TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Optimizer, Pairs, Precision, RankingLoss,
+    StepSettings, TrainingState, TrainingStep,
 };
 use twinbit_kernels::{Error, Modality};
 
@@ -81,26 +83,21 @@ fn more_pairs_than_threads_and_the_longest_code_fit() {
     let sizes = Sizes { pairs: 270, features: [4, 3], hidden: 6, layers: [2, 1], bits: 16 };
     Run::new(&mut Numbers::new(5), sizes, settings(260, 2)).check(&Blocks::new(5), 1, 2);
     let sizes = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 4096 };
-    Run::new(&mut Numbers::new(6), sizes, settings(2, 5)).check(&Blocks::new(6), 0, 1);
+    for keys in [KeySource::Binary, KeySource::Continuous] {
+        let settings = StepSettings { keys, ..settings(2, 5) };
+        Run::new(&mut Numbers::new(6), sizes, settings).check(&Blocks::new(6), 0, 1);
+    }
 }
 
 #[test]
 fn every_setting_follows_its_definition() {
-    let changes: [fn(&mut StepSettings); 9] = [
-        |settings| settings.alpha = 1.0,
-        |settings| settings.alpha = 0.0,
-        |settings| settings.momentum = 0.0,
-        |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
-        |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.02 },
-        |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
-        |settings| settings.dropout = 0.4,
-        |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
-        |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0 },
-    ];
-    for (seed, change) in (1..).zip(changes) {
+    for (seed, change) in (1..).zip(CHANGES) {
         let mut settings = settings(9, 33);
         change(&mut settings);
-        Run::new(&mut Numbers::new(seed), ODD, settings).check(&Blocks::new(seed), 1, 2);
+        let run = Run::new(&mut Numbers::new(seed), ODD, settings);
+        let state = run.check(&Blocks::new(seed), 1, 3);
+        let second = state.moments[1].iter().map(Vec::len).sum::<usize>();
+        assert_eq!(second, if run.settings.optimizer == Optimizer::Adam { 5 } else { 0 }, "second moments");
     }
 }
 
@@ -118,7 +115,12 @@ fn train(run: &Run, seed: u64, start: &TrainingState, batches: &[Vec<u32>]) -> T
 
 #[test]
 fn schedules_and_interruptions_change_no_bit() {
-    let settings = StepSettings { dropout: 0.2, ..settings(9, 33) };
+    let plain = settings(9, 33);
+    change_no_bit(StepSettings { dropout: 0.2, ..plain.clone() });
+    change_no_bit(StepSettings { keys: KeySource::Continuous, optimizer: Optimizer::Sgd, ..plain });
+}
+
+fn change_no_bit(settings: StepSettings) {
     let mut numbers = Numbers::new(8);
     let run = Run::new(&mut numbers, ODD, settings);
     let batches: Vec<Vec<u32>> = (0..4).map(|_| run.batch(&mut numbers)).collect();
@@ -130,6 +132,59 @@ fn schedules_and_interruptions_change_no_bit() {
     let mut other = run.clone();
     other.settings.seed += 1;
     assert_ne!(train(&other, 1, &run.state, &batches), expected, "another seed");
+}
+
+#[test]
+fn captured_steps_change_no_bit() {
+    let sizes = Sizes { pairs: 17, features: [6, 5], hidden: 9, layers: [3, 2], bits: 40 };
+    for (seed, change) in (1..).zip(CHANGES) {
+        let mut settings = settings(5, 9);
+        change(&mut settings);
+        let run = Run::new(&mut Numbers::new(seed), sizes, settings);
+        let machine = Blocks::new(seed);
+        let features = run.upload(&machine);
+        let start = || run.start(&machine, &features, &run.state);
+        let replays = || machine.health().replays.load(Ordering::Relaxed);
+        let expected = run.epochs(start().one_by_one());
+        assert_eq!(replays(), 0);
+        assert_eq!(run.epochs(start()), expected, "captured");
+        // Of 12 steps, the first of each kind is not replayed.
+        let kinds = if run.settings.momentum == 0.0 || run.settings.keys == KeySource::Batch { 1 } else { 3 };
+        assert_eq!(replays(), 12 - kinds, "replayed steps");
+        machine.health().captures.store(false, Ordering::Relaxed);
+        assert_eq!(run.epochs(start()), expected, "a machine that cannot capture");
+        assert_eq!(replays(), 12 - kinds);
+    }
+}
+
+#[test]
+fn an_epoch_is_loaded_at_once() {
+    let run = Run::new(&mut Numbers::new(1), ODD, settings(9, 33));
+    let machine = Blocks::new(1);
+    let features = run.upload(&machine);
+    let mut training = run.start(&machine, &features, &run.state);
+    let order: Vec<u32> = (0..37).collect();
+    let refused = |result| assert!(matches!(result, Err(Error::Shape { .. })));
+    refused(training.next_step(BatchKeys::Drawn));
+    refused(training.load(&[], 1e-3));
+    refused(training.load(&order, 1e-3));
+    refused(training.load(&[&order[..36], &order[..9]].concat(), 1e-3));
+    refused(training.load(&[&order[..9], &order[8..16], &[8]].concat(), 1e-3));
+    training.load(&order[..36], 1e-3).unwrap();
+    refused(training.next_step(BatchKeys::Given(&[0; 3])));
+    assert_eq!(training.loaded(), 4);
+    for left in (0..4).rev() {
+        training.next_step(BatchKeys::Drawn).unwrap();
+        assert_eq!(training.loaded(), left);
+    }
+    refused(training.next_step(BatchKeys::Drawn));
+    let epoch = training.state().unwrap();
+    let batches: Vec<Vec<u32>> = order[..36].chunks(9).map(<[u32]>::to_vec).collect();
+    assert_eq!(train(&run, 2, &run.state, &batches), epoch, "batch after batch");
+    // What was loaded before is forgotten.
+    training.load(&order[..36], 1e-3).unwrap();
+    training.step(&order[1..10], BatchKeys::Drawn, 1e-3).unwrap();
+    refused(training.next_step(BatchKeys::Drawn));
 }
 
 #[test]
@@ -239,6 +294,12 @@ fn what_does_not_fit_is_refused() {
     assert!(shape(start(&run.settings, &state, &features)));
     let mut state = run.state.clone();
     state.moments[1][0].pop();
+    assert!(shape(start(&run.settings, &state, &features)));
+    // The moments of another optimizer.
+    let sgd = StepSettings { optimizer: Optimizer::Sgd, ..run.settings.clone() };
+    assert!(shape(start(&sgd, &run.state, &features)));
+    let TrainingState { networks, bank, .. } = run.state.clone();
+    let state = TrainingState::before(Optimizer::Sgd, networks, bank);
     assert!(shape(start(&run.settings, &state, &features)));
     let narrow = [0, 1].map(|side| DeviceFeatures::upload(&machine, 1, &run.features[side]).unwrap());
     assert!(shape(start(&run.settings, &run.state, &narrow)));

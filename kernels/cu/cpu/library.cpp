@@ -8,6 +8,7 @@
 #include "../optimizer.cu"
 #include "../scan.cu"
 #include "../select.cu"
+#include "../step.cu"
 #include "../tensor.cu"
 
 extern "C" const char* launch(void (*kernel)(const void*), const uint32_t* blocks, const uint32_t* threads,
@@ -20,8 +21,8 @@ extern "C" const uint32_t argument_bytes[] = {sizeof(ScanArgument), sizeof(Count
                                               sizeof(OrderArgument)};
 // The same of `src/cuda/train/arguments.rs`.
 extern "C" const uint32_t training_argument_bytes[] = {
-    sizeof(GatherArgument), sizeof(DropArgument), sizeof(BiasArgument), sizeof(RectifyArgument),
+    sizeof(StepNumbers), sizeof(BeginArgument), sizeof(GatherArgument), sizeof(DropArgument), sizeof(BiasArgument), sizeof(RectifyArgument),
     sizeof(ColumnSumsArgument), sizeof(HeadArgument), sizeof(HeadGradientArgument), sizeof(PackArgument),
-    sizeof(SignsArgument), sizeof(DrawArgument), sizeof(ContrastiveArgument), sizeof(RankingArgument),
-    sizeof(BankArgument), sizeof(SquaresArgument), sizeof(StepRecord), sizeof(RecordArgument),
-    sizeof(AdamArgument)};
+    sizeof(SignsArgument), sizeof(MeansArgument), sizeof(DrawArgument), sizeof(ContrastiveArgument),
+    sizeof(RankingArgument), sizeof(BankArgument), sizeof(SquaresArgument), sizeof(StepRecord),
+    sizeof(RecordArgument), sizeof(AdamArgument), sizeof(DescendArgument)};

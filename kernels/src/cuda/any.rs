@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::{CudaError, Identity, Launch, Machine, Memory};
+use super::{Captured, CudaError, Identity, Launch, Machine, Memory};
 
 /// Any [`Machine`], so that who searches on one need not be generic over it. Clones share it.
 #[derive(Debug, Clone)]
@@ -64,6 +64,15 @@ unsafe impl Machine for AnyMachine {
         unsafe { self.0.erased_launch(launch, argument) }
     }
 
+    fn capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured> {
+        self.0.erased_capture(work)
+    }
+
+    unsafe fn replay(&self, captured: &Captured) -> Result<(), CudaError> {
+        // SAFETY: the caller promises the same.
+        unsafe { self.0.erased_replay(captured) }
+    }
+
     fn busy_blocks(&self) -> u32 {
         self.0.erased_busy_blocks()
     }
@@ -93,6 +102,10 @@ trait Erased: std::fmt::Debug + Send + Sync {
     /// # Safety
     /// As [`Machine::launch`].
     unsafe fn erased_launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError>;
+    fn erased_capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured>;
+    /// # Safety
+    /// As [`Machine::replay`].
+    unsafe fn erased_replay(&self, captured: &Captured) -> Result<(), CudaError>;
     fn erased_busy_blocks(&self) -> u32;
 }
 
@@ -132,6 +145,15 @@ where
     unsafe fn erased_launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
         // SAFETY: the argument is the kernel's and its memory this machine's, which the caller promises.
         unsafe { self.launch(launch, argument) }
+    }
+
+    fn erased_capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured> {
+        self.capture(work)
+    }
+
+    unsafe fn erased_replay(&self, captured: &Captured) -> Result<(), CudaError> {
+        // SAFETY: the caller promises the same.
+        unsafe { self.replay(captured) }
     }
 
     fn erased_busy_blocks(&self) -> u32 {

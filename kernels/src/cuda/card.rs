@@ -10,8 +10,9 @@ use cudarc::driver::{
     CudaContext, CudaEvent, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice, result,
 };
 
+use super::card_capture::{Capturing, Graph};
 use super::card_products::Blas;
-use super::{CudaError, Identity, Kernel, Launch, Machine, Memory, Module};
+use super::{Captured, CudaError, Identity, Kernel, Launch, Machine, Memory, Module};
 
 /// The CUDA version whose PTX the embedded kernels are.
 const NEEDED: i32 = 13_000;
@@ -32,6 +33,7 @@ pub struct Card {
     blas: Mutex<Option<Blas>>,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    capturing: Capturing,
     functions: Functions,
     staging: Mutex<Option<[Staging; 2]>>,
     name: String,
@@ -131,6 +133,7 @@ impl Card {
             identity: Identity::new(),
             blas: Mutex::new(None),
             stream: context.new_stream().map_err(failed("open a stream"))?,
+            capturing: Capturing::new(context.new_stream().map_err(failed("open a stream"))?),
             functions: load_functions()?,
             staging: Mutex::new(None),
             name: context.name().map_err(failed("tell the card's name"))?,
@@ -167,18 +170,24 @@ impl Card {
         self.context.mem_get_info().map_err(failed("tell the free memory"))
     }
 
-    /// Work with cuBLAS, opened by `open` at the first call.
+    /// Work with cuBLAS, opened by `open` at the first call, on the stream that work goes to.
     pub(crate) fn with_blas(
         &self,
-        open: impl FnOnce(&CudaStream) -> Result<Blas, CudaError>,
-        work: impl FnOnce(&Blas) -> Result<(), CudaError>,
+        open: impl FnOnce(&Arc<CudaStream>) -> Result<Blas, CudaError>,
+        work: impl FnOnce(&Blas, &CudaStream) -> Result<(), CudaError>,
     ) -> Result<(), CudaError> {
         self.bind()?;
         let mut blas = self.blas.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *blas {
-            Some(blas) => work(blas),
-            none => work(none.insert(open(&self.stream)?)),
-        }
+        let blas = match &mut *blas {
+            Some(blas) => blas,
+            none => none.insert(open(&self.stream)?),
+        };
+        work(blas, self.work_stream())
+    }
+
+    /// Where launches and products of this thread go: the card's stream, or the one that notes them.
+    fn work_stream(&self) -> &CudaStream {
+        self.capturing.stream().unwrap_or(&self.stream)
     }
 
     fn bind(&self) -> Result<(), CudaError> {
@@ -284,9 +293,23 @@ unsafe impl Machine for Card {
         // SAFETY: the function is the kernel's, which takes this one structure, and its addresses are
         // good; both the caller promises. The driver copies the structure before the call returns.
         unsafe {
-            result::launch_kernel(function, blocks, threads, 0, self.stream.cu_stream(), &mut parameters)
+            let stream = self.work_stream();
+            result::launch_kernel(function, blocks, threads, 0, stream.cu_stream(), &mut parameters)
         }
         .map_err(failed("launch a kernel"))
+    }
+
+    fn capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured> {
+        self.bind().ok()?;
+        let graph = self.capturing.capture(work)?;
+        Some(Captured::new(self.identity, graph))
+    }
+
+    unsafe fn replay(&self, captured: &Captured) -> Result<(), CudaError> {
+        let graph: &Graph = captured.work(self.identity)?;
+        self.bind()?;
+        // SAFETY: the stream is the card's; the caller promises that the memory lives.
+        unsafe { graph.launch(self.stream.cu_stream()) }.map_err(failed("launch a graph"))
     }
 
     fn busy_blocks(&self) -> u32 {

@@ -2,38 +2,64 @@
 
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use cudarc::cublas::result::{self, CublasError};
 use cudarc::cublas::sys::{
     self, cublasComputeType_t, cublasGemmAlgo_t, cublasHandle_t, cublasOperation_t, cudaDataType,
 };
-use cudarc::driver::CudaStream;
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::train::{Multiply, Operand, Precision, Product};
 use super::{Card, CudaError};
 
-/// A handle of cuBLAS that works on one stream.
+/// Room for sums of parts of a product: what the library takes for itself on an H200.
+const WORKSPACE_BYTES: usize = 32 << 20;
+
+/// A handle of cuBLAS with memory to work in. Without that the library would take some of its own,
+/// which a graph cannot refer to; and how much there is decides how products are summed up, so that
+/// captured products would differ from others.
 #[derive(Debug)]
-pub(crate) struct Blas(cublasHandle_t);
+pub(crate) struct Blas {
+    handle: cublasHandle_t,
+    workspace: CudaSlice<u8>,
+    address: u64,
+}
 
 // SAFETY: a handle may be used by any thread, one at a time, which the card's lock sees to.
 unsafe impl Send for Blas {}
 
 impl Blas {
-    /// Open the library; the stream's context is the current one.
-    fn open(stream: &CudaStream) -> Result<Self, CudaError> {
+    /// Open the library; the stream's context is the current one, and all products happen in its order.
+    fn open(stream: &Arc<CudaStream>) -> Result<Self, CudaError> {
         // SAFETY: loads the library and lets it go again; its constructors are NVIDIA's.
         if !unsafe { sys::is_culib_present() } {
             return Err(CudaError::NoBlas);
         }
         let open = || {
-            let blas = Self(result::create_handle().map_err(failed)?);
-            // SAFETY: the handle was just created, and the card keeps the stream as long as it.
-            unsafe { result::set_stream(blas.0, stream.cu_stream().cast()) }.map_err(failed)?;
+            // SAFETY: the library writes what it reads of this memory.
+            let workspace = unsafe { stream.alloc::<u8>(WORKSPACE_BYTES) }
+                .map_err(|_| CudaError::OutOfMemory { bytes: WORKSPACE_BYTES })?;
+            let address = workspace.device_ptr(stream).0;
+            let handle = result::create_handle().map_err(failed)?;
+            let blas = Self { handle, workspace, address };
+            blas.work_on(stream)?;
             Ok(blas)
         };
         // A library without one of its functions makes the bindings panic.
         catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(CudaError::NoBlas))
+    }
+
+    /// Let the next product go to a stream, which also makes the library forget its memory.
+    fn work_on(&self, stream: &CudaStream) -> Result<(), CudaError> {
+        let workspace = self.address as *mut c_void;
+        // SAFETY: the handle is open; the stream is one of the card's two, which outlive it.
+        unsafe { result::set_stream(self.handle, stream.cu_stream().cast()) }.map_err(failed)?;
+        // SAFETY: the memory is as long as said and lives as long as the handle. All products happen in
+        // the order of one stream, captured ones too, so that no two use it at once.
+        unsafe { sys::cublasSetWorkspace_v2(self.handle, workspace, self.workspace.len()) }
+            .result()
+            .map_err(failed)
     }
 }
 
@@ -41,14 +67,15 @@ impl Drop for Blas {
     fn drop(&mut self) {
         // SAFETY: the handle is this one's, and nothing uses it any more. What the library says
         // about it helps nobody.
-        let _ = unsafe { result::destroy_handle(self.0) };
+        let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }
 
-// SAFETY: the handle works on the card's stream, in the order of copies and launches.
+// SAFETY: the handle works on the stream that launches go to, too.
 unsafe impl Multiply for Card {
     unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
-        self.with_blas(Blas::open, |blas| {
+        self.with_blas(Blas::open, |blas, stream| {
+            blas.work_on(stream)?;
             // The library's matrices are column-major: it sees every matrix of ours transposed, and
             // is asked for right' left' = (left right)'.
             let [first, second] = [product.right, product.left];
@@ -61,7 +88,7 @@ unsafe impl Multiply for Card {
             // leading dimensions are the columns as stored, and the two numbers are read at once.
             unsafe {
                 result::gemm_ex(
-                    blas.0,
+                    blas.handle,
                     operation(first),
                     operation(second),
                     number(columns)?,

@@ -13,19 +13,21 @@ pub enum Module {
     Layers,
     /// `cu/losses.cu`: the losses with their gradients.
     Losses,
-    /// `cu/optimizer.cu`: the end of a training step.
+    /// `cu/optimizer.cu`: the optimizers.
     Optimizer,
     /// `cu/scan.cu`: comparison of rows with queries by population counts.
     Scan,
     /// `cu/select.cu`: the nearest of the candidates.
     Select,
+    /// `cu/step.cu`: where a training step begins and ends.
+    Step,
     /// `cu/tensor.cu`: comparison of rows with queries by the matrix units.
     Tensor,
 }
 
 impl Module {
     /// All modules.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Heads,
         Self::Keys,
         Self::Layers,
@@ -33,6 +35,7 @@ impl Module {
         Self::Optimizer,
         Self::Scan,
         Self::Select,
+        Self::Step,
         Self::Tensor,
     ];
 
@@ -47,6 +50,7 @@ impl Module {
             Self::Optimizer => include_str!("../../cu/ptx/optimizer.ptx"),
             Self::Scan => include_str!("../../cu/ptx/scan.ptx"),
             Self::Select => include_str!("../../cu/ptx/select.ptx"),
+            Self::Step => include_str!("../../cu/ptx/step.ptx"),
             Self::Tensor => include_str!("../../cu/ptx/tensor.ptx"),
         }
     }
@@ -104,6 +108,7 @@ kernels! {
     Tensor4Words, "tensor_scan_4_words", Tensor;
     Tensor8Words, "tensor_scan_8_words", Tensor;
     Tensor16Words, "tensor_scan_16_words", Tensor;
+    BeginStep, "begin_step", Step;
     Gather, "gather", Layers;
     DropOut, "drop_out", Layers;
     AddBias, "add_bias", Layers;
@@ -113,13 +118,16 @@ kernels! {
     HeadGradient, "head_gradient", Heads;
     Pack, "pack", Heads;
     SignWords, "sign_words", Keys;
+    MeanKeys, "mean_keys", Keys;
     DrawKeys, "draw_keys", Keys;
     UpdateBank, "update_bank", Keys;
     Contrastive, "contrastive", Losses;
+    ContrastiveDense, "contrastive_dense", Losses;
     Ranking, "ranking", Losses;
     SumSquares, "sum_squares", Optimizer;
-    RecordStep, "record_step", Optimizer;
+    RecordStep, "record_step", Step;
     Adam, "adam", Optimizer;
+    Descend, "descend", Optimizer;
 }
 
 impl Kernel {

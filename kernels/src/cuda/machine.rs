@@ -1,5 +1,6 @@
 //! What the search needs of a card: memory, copies and launches.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +51,29 @@ pub struct Launch {
     pub blocks: [u32; 2],
 }
 
+/// Launches and products that a [`Machine`] has noted, to do them again at once.
+#[derive(Debug)]
+pub struct Captured {
+    owner: Identity,
+    work: Box<dyn Any + Send + Sync>,
+}
+
+impl Captured {
+    /// What a machine keeps of the work.
+    pub fn new(owner: Identity, work: impl Any + Send + Sync) -> Self {
+        Self { owner, work: Box::new(work) }
+    }
+
+    /// The work, as the machine of this identity kept it.
+    ///
+    /// # Errors
+    /// [`CudaError::OtherMachine`] when another one captured it.
+    pub fn work<T: Any>(&self, machine: Identity) -> Result<&T, CudaError> {
+        machine.check(self.owner)?;
+        self.work.downcast_ref().ok_or(CudaError::OtherMachine)
+    }
+}
+
 /// What runs kernels: a card through its driver or, in tests, the CPU.
 ///
 /// Copies and launches happen in the order of the calls.
@@ -98,6 +122,19 @@ pub unsafe trait Machine: Debug + Send + Sync {
     /// null where the kernel allows it or lead to memory of this machine that is as long as the
     /// kernel expects, and that memory lives until the work is done.
     unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError>;
+
+    /// Note the launches and products that `work` asks for on this thread, and do none of them; it asks
+    /// for nothing else. `None` when they cannot be noted: whoever does the work then learns why.
+    fn capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured>;
+
+    /// Do captured work, as if it were asked for now.
+    ///
+    /// # Errors
+    /// [`CudaError::OtherMachine`] for work that another one captured, and what the driver reports.
+    ///
+    /// # Safety
+    /// What [`launch`](Self::launch) and products demand still holds for all of the work.
+    unsafe fn replay(&self, captured: &Captured) -> Result<(), CudaError>;
 
     /// How many blocks of 256 threads keep the machine busy.
     fn busy_blocks(&self) -> u32;

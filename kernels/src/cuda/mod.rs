@@ -19,6 +19,8 @@ mod card;
 #[path = "no_card.rs"]
 mod card;
 #[cfg(feature = "cuda")]
+mod card_capture;
+#[cfg(feature = "cuda")]
 mod card_products;
 mod error;
 mod kernel;
@@ -37,7 +39,7 @@ pub use arguments::ARGUMENT_BYTES;
 pub use card::Card;
 pub use error::CudaError;
 pub use kernel::{Kernel, Module};
-pub use machine::{Identity, Launch, Machine, Memory};
+pub use machine::{Captured, Identity, Launch, Machine, Memory};
 pub use plan::Plan;
 pub use resident::{DeviceCodes, DeviceMask};
 pub use search::{MOST_NEAREST, Search, SegmentHit};

@@ -1,7 +1,7 @@
 //! Stands in for the card in a program built without the feature `cuda`.
 
 use super::train::{Multiply, Product};
-use super::{CudaError, Identity, Launch, Machine, Memory};
+use super::{Captured, CudaError, Identity, Launch, Machine, Memory};
 
 /// A card, of which there is none: this program was built without the feature `cuda`.
 #[derive(Debug)]
@@ -78,6 +78,14 @@ unsafe impl Machine for Card {
     }
 
     unsafe fn launch(&self, _launch: Launch, _argument: &[u8]) -> Result<(), CudaError> {
+        match *self {}
+    }
+
+    fn capture(&self, _work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured> {
+        match *self {}
+    }
+
+    unsafe fn replay(&self, _captured: &Captured) -> Result<(), CudaError> {
         match *self {}
     }
 

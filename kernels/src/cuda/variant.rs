@@ -19,7 +19,7 @@ impl Variant {
 
     /// The variant for a batch that is expected to be the fastest.
     ///
-    /// `benches/cuda_search.rs` measures both on a card; until it was run on one, this is the
+    /// `benches/cuda/search.rs` measures both on a card; until it was run on one, this is the
     /// variant that needs nothing but population counts.
     #[must_use]
     pub const fn of(_bits: CodeBits, _queries: usize) -> Self {

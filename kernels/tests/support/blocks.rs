@@ -1,11 +1,12 @@
 //! A machine that runs the CUDA kernels on the CPU: their sources compiled by g++ (`cu/cpu`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 
 use libloading::Library;
 use twinbit_kernels::cuda::train::{self, Multiply, Operand, Precision, Product};
-use twinbit_kernels::cuda::{ARGUMENT_BYTES, CudaError, Identity, Kernel, Launch, Machine, Memory};
+use twinbit_kernels::cuda::{ARGUMENT_BYTES, Captured, CudaError, Identity, Kernel, Launch, Machine, Memory};
 
 use crate::compiled::{KernelFunction, compile, run_kernel};
 
@@ -19,7 +20,17 @@ pub(crate) struct Blocks {
     identity: Identity,
     seed: u64,
     launches: AtomicU64,
+    /// The thread that captures, if one does, and what it noted.
+    capturing: Mutex<Option<(ThreadId, Vec<Noted>)>>,
     health: Arc<Health>,
+}
+
+/// Work that was captured.
+#[derive(Debug)]
+enum Noted {
+    /// The argument as words, where its structure can lie.
+    Launch(Launch, Vec<u64>),
+    Product(Product),
 }
 
 /// What a card of [`Blocks`] can still do; changed by tests that keep it.
@@ -31,6 +42,10 @@ pub(crate) struct Health {
     pub(crate) taken: AtomicUsize,
     /// Whether every launch fails.
     pub(crate) broken: AtomicBool,
+    /// Whether work can be captured.
+    pub(crate) captures: AtomicBool,
+    /// How often captured work was done.
+    pub(crate) replays: AtomicU64,
 }
 
 /// Memory of [`Blocks`] between two guards.
@@ -107,8 +122,16 @@ impl Blocks {
             memory: AtomicUsize::new(usize::MAX),
             taken: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
+            captures: AtomicBool::new(true),
+            replays: AtomicU64::new(0),
         };
-        Self { identity: Identity::new(), seed, launches: AtomicU64::new(0), health: Arc::new(health) }
+        Self {
+            identity: Identity::new(),
+            seed,
+            launches: AtomicU64::new(0),
+            capturing: Mutex::new(None),
+            health: Arc::new(health),
+        }
     }
 
     pub(crate) fn health(&self) -> Arc<Health> {
@@ -117,6 +140,17 @@ impl Blocks {
 
     pub(crate) fn launches(&self) -> u64 {
         self.launches.load(Ordering::Relaxed)
+    }
+
+    /// Note work instead of doing it, when this thread captures.
+    fn note(&self, work: impl FnOnce() -> Noted) -> bool {
+        match &mut *self.capturing.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((thread, noted)) if *thread == thread::current().id() => {
+                noted.push(work());
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -158,6 +192,17 @@ unsafe impl Machine for Blocks {
     }
 
     unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
+        let words = || {
+            let mut words = vec![0_u64; argument.len().div_ceil(8)];
+            // SAFETY: there are at least as many bytes in the words, and two objects do not overlap.
+            unsafe {
+                std::ptr::copy_nonoverlapping(argument.as_ptr(), words.as_mut_ptr().cast(), argument.len());
+            }
+            words
+        };
+        if self.note(|| Noted::Launch(launch, words())) {
+            return Ok(());
+        }
         if self.health.broken.load(Ordering::Relaxed) {
             let reason = "the test says so".to_owned();
             return Err(CudaError::Driver { action: "run a kernel on the CPU", reason });
@@ -172,6 +217,36 @@ unsafe impl Machine for Blocks {
         .map_err(|reason| CudaError::Driver { action: "run a kernel on the CPU", reason })
     }
 
+    fn capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured> {
+        if !self.health.captures.load(Ordering::Relaxed) {
+            return None;
+        }
+        let capturing = || self.capturing.lock().unwrap_or_else(PoisonError::into_inner);
+        *capturing() = Some((thread::current().id(), Vec::new()));
+        let worked = work().is_ok();
+        let (_, noted) = capturing().take()?;
+        worked.then(|| Captured::new(self.identity, noted))
+    }
+
+    unsafe fn replay(&self, captured: &Captured) -> Result<(), CudaError> {
+        self.health.replays.fetch_add(1, Ordering::Relaxed);
+        for noted in captured.work::<Vec<Noted>>(self.identity)? {
+            // SAFETY: the work was asked for with these arguments, and the caller promises that what they
+            // demand still holds.
+            match noted {
+                Noted::Launch(launch, words) => {
+                    // SAFETY: the words are initialized bytes.
+                    let bytes = unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), 8 * words.len()) };
+                    // SAFETY: as above.
+                    unsafe { self.launch(*launch, bytes) }?;
+                }
+                // SAFETY: as above.
+                Noted::Product(product) => unsafe { self.multiply(*product) }?,
+            }
+        }
+        Ok(())
+    }
+
     fn busy_blocks(&self) -> u32 {
         3
     }
@@ -180,6 +255,9 @@ unsafe impl Machine for Blocks {
 // SAFETY: products are done when `multiply` returns.
 unsafe impl Multiply for Blocks {
     unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
+        if self.note(|| Noted::Product(product)) {
+            return Ok(());
+        }
         let ((rows, inner), (_, columns)) = (product.left.shape(), product.right.shape());
         let numbers = |factor: &Operand| {
             let pointer = std::ptr::with_exposed_provenance::<f32>(factor.address as usize);

@@ -4,8 +4,8 @@
 use safetensors::SafeTensors;
 use serde_json::Value;
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Layer, Multiply, Pairs, Precision, RankingLoss, StepSettings, TrainingState,
-    TrainingStep,
+    BatchKeys, DeviceFeatures, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, RankingLoss,
+    StepSettings, TrainingState, TrainingStep,
 };
 
 use crate::training::{FLOAT32, close};
@@ -87,10 +87,12 @@ impl Fixture {
             negatives: self.size("negatives"),
             alpha: self.number("alpha"),
             temperature: self.number("temperature"),
+            keys: KeySource::Binary,
             ranking: RankingLoss::Global { margin: narrow("margin"), shift: narrow("shift") },
             momentum: self.number("momentum"),
             clip_norm: self.number("clip_norm"),
             weight_decay: self.number("weight_decay"),
+            optimizer: Optimizer::Adam,
             neighbors: 0,
             neighbor_share: 0.0,
             dropout: 0.0,

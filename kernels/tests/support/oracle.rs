@@ -1,6 +1,6 @@
 //! A training step by its definition: float64, one number after the other.
 
-use twinbit_kernels::cuda::train::{Layer, RankingLoss, StepSettings};
+use twinbit_kernels::cuda::train::{KeySource, Layer, Optimizer, RankingLoss, StepSettings};
 
 /// The random words of a counter (Philox4x32-10), as in `cu/philox.cuh`.
 pub(crate) fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
@@ -150,7 +150,7 @@ impl Oracle {
             [0, 1].map(|side| backward(&self.networks[side], &passes[side], &gradients[side], bits));
         let all = gradients.iter().flatten().flat_map(|layer| &layer.values);
         let norm = all.map(|value| value * value).sum::<f64>().sqrt();
-        self.adam(settings, &gradients, norm, learning_rate);
+        self.update(settings, &gradients, norm, learning_rate);
         self.update_bank(pairs, outputs, if keys.is_some() { settings.momentum } else { 0.0 });
         let outputs = passes.map(|pass| pass.outputs);
         Outcome { contrastive, ranking, norm, outputs, gradients }
@@ -165,12 +165,20 @@ impl Oracle {
     ) -> f64 {
         let bits = self.bits();
         let samples = outputs[0].len() / bits;
-        let sign = |value: f64| if value >= 0.0 { 1.0 } else { -1.0 };
-        let rows: Vec<f64> = match keys {
-            Some(_) => self.bank.iter().map(|&value| sign(value)).collect(),
-            None => outputs[0].iter().zip(outputs[1]).map(|(a, b)| sign(a + b)).collect(),
+        let mut rows: Vec<f64> = match keys {
+            Some(_) => self.bank.clone(),
+            None => outputs[0].iter().zip(outputs[1]).map(|(a, b)| a + b).collect(),
         };
-        let scale = 1.0 / ((bits as f64).sqrt() * settings.temperature);
+        let binary = settings.keys != KeySource::Continuous;
+        for row in rows.chunks_exact_mut(bits) {
+            if binary {
+                row.iter_mut().for_each(|value| *value = if *value >= 0.0 { 1.0 } else { -1.0 });
+            }
+            if binary || keys.is_none() {
+                normalize(row);
+            }
+        }
+        let scale = 1.0 / settings.temperature;
         let mut loss = 0.0;
         for sample in 0..samples {
             let named: Vec<usize> = match keys {
@@ -205,7 +213,7 @@ impl Oracle {
         loss
     }
 
-    fn adam(&mut self, settings: &StepSettings, gradients: &[Vec<Layer64>; 2], norm: f64, rate: f64) {
+    fn update(&mut self, settings: &StepSettings, gradients: &[Vec<Layer64>; 2], norm: f64, rate: f64) {
         self.updates += 1;
         let clip = (settings.clip_norm / (norm + 1e-6)).min(1.0);
         let correct = |beta: f64| 1.0 - beta.powi(self.updates as i32);
@@ -216,6 +224,11 @@ impl Oracle {
                         gradients[side][number].values[place] * clip + settings.weight_decay * *value;
                     let [first, second] =
                         self.moments.each_mut().map(|moment| &mut moment[side][number][place]);
+                    if settings.optimizer == Optimizer::Sgd {
+                        *first = 0.9 * *first + gradient;
+                        *value -= rate * *first;
+                        continue;
+                    }
                     *first = 0.9 * *first + 0.1 * gradient;
                     *second = 0.999 * *second + 0.001 * gradient * gradient;
                     let root = (*second / correct(0.999)).sqrt();
@@ -227,10 +240,6 @@ impl Oracle {
 
     fn update_bank(&mut self, pairs: &[u32], outputs: [&[f64]; 2], momentum: f64) {
         let bits = self.bits();
-        let normalize = |row: &mut Vec<f64>| {
-            let norm = row.iter().map(|value| value * value).sum::<f64>().sqrt();
-            row.iter_mut().for_each(|value| *value /= norm);
-        };
         for (sample, &pair) in pairs.iter().enumerate() {
             let row = &mut self.bank[pair as usize * bits..(pair as usize + 1) * bits];
             let place = sample * bits..(sample + 1) * bits;
@@ -244,6 +253,11 @@ impl Oracle {
             row.copy_from_slice(&mean);
         }
     }
+}
+
+fn normalize(row: &mut [f64]) {
+    let norm = row.iter().map(|value| value * value).sum::<f64>().sqrt();
+    row.iter_mut().for_each(|value| *value /= norm);
 }
 
 /// Leave inputs of a layer out.

@@ -1,8 +1,8 @@
 //! Training and encoding on a machine, compared with their definition.
 
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, Layer, Multiply, Pairs, Precision, RankingLoss, StepLosses,
-    StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, RankingLoss,
+    StepLosses, StepSettings, TrainingState, TrainingStep,
 };
 
 use crate::cases::Numbers;
@@ -62,16 +62,50 @@ pub(crate) fn settings(batch: usize, negatives: usize) -> StepSettings {
         negatives,
         alpha: 0.7,
         temperature: 0.9,
+        keys: KeySource::Binary,
         ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
         momentum: 0.4,
         clip_norm: 1.0,
         weight_decay: 1e-6,
+        optimizer: Optimizer::Adam,
         neighbors: 0,
         neighbor_share: 0.0,
         dropout: 0.0,
         seed: 0x1234_5678_9abc,
         precision: Precision::Float32,
     }
+}
+
+/// What a step can be told beside [`settings`].
+pub(crate) const CHANGES: [fn(&mut StepSettings); 16] = [
+    |settings| settings.alpha = 1.0,
+    |settings| settings.alpha = 0.0,
+    |settings| settings.momentum = 0.0,
+    |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.5 },
+    |settings| settings.ranking = RankingLoss::MaxMargin { margin: 0.02 },
+    |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
+    |settings| settings.dropout = 0.4,
+    |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
+    |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0 },
+    |settings| settings.optimizer = Optimizer::Sgd,
+    |settings| (settings.optimizer, settings.weight_decay) = (Optimizer::Sgd, 0.1),
+    |settings| settings.keys = KeySource::Batch,
+    |settings| settings.keys = KeySource::Continuous,
+    |settings| (settings.keys, settings.momentum) = (KeySource::Continuous, 0.0),
+    |settings| (settings.keys, settings.alpha) = (KeySource::Continuous, 1.0),
+    |settings| {
+        settings.keys = KeySource::Continuous;
+        (settings.neighbors, settings.neighbor_share) = (5, 0.7);
+    },
+];
+
+/// What comes out of the steps of two epochs.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Trained {
+    losses: Vec<StepLosses>,
+    gradients: [Vec<Layer>; 2],
+    keys: Vec<u32>,
+    state: TrainingState,
 }
 
 impl Run {
@@ -84,7 +118,8 @@ impl Run {
         let bank = (0..pairs * bits).map(|_| sign(numbers.below(6))).collect();
         let features = features.map(|width| (0..pairs * width).map(|_| unit(numbers)).collect());
         let neighbors = (0..pairs * settings.neighbors).map(|_| numbers.below(pairs) as u32).collect();
-        Self { settings, sizes, state: TrainingState::new(networks, bank), features, neighbors }
+        let state = TrainingState::before(settings.optimizer, networks, bank);
+        Self { settings, sizes, state, features, neighbors }
     }
 
     pub(crate) fn upload<M: Multiply>(&self, machine: &M) -> [DeviceFeatures<M>; 2] {
@@ -114,6 +149,36 @@ impl Run {
         order
     }
 
+    /// Two epochs, each loaded at once and then again batch by batch, with keys of every kind by turns.
+    pub(crate) fn epochs<M: Multiply>(&self, mut training: TrainingStep<'_, M>) -> Trained {
+        let mut numbers = Numbers::new(12);
+        let rows = self.sizes.pairs;
+        let StepSettings { batch, neighbors, negatives, .. } = self.settings;
+        let given = (0..batch * (1 + neighbors + negatives)).map(|_| numbers.below(rows) as u32);
+        let given: Vec<u32> = given.collect();
+        let batches: Vec<u32> = (0..rows / batch).flat_map(|_| self.batch(&mut numbers)).collect();
+        let kinds = [BatchKeys::Own, BatchKeys::Drawn, BatchKeys::Given(&given)];
+        let mut losses = Vec::new();
+        let mut step = 0;
+        for rate in [1e-3, 5e-4] {
+            training.load(&batches, rate).unwrap();
+            for keys in kinds.iter().copied().cycle().take(training.loaded()) {
+                training.next_step(keys).unwrap();
+            }
+            for pairs in batches.chunks(batch) {
+                training.step(pairs, kinds[step % 3], rate).unwrap();
+                step += 1;
+            }
+            losses.extend(training.losses().unwrap());
+        }
+        Trained {
+            losses,
+            gradients: training.gradients().unwrap(),
+            keys: training.last_keys().unwrap(),
+            state: training.state().unwrap(),
+        }
+    }
+
     /// Steps with the batch's own keys, then with drawn ones, compared in everything that comes out.
     pub(crate) fn check<M: Multiply>(&self, machine: &M, warm_up: usize, steps: usize) -> TrainingState {
         let features = self.upload(machine);
@@ -122,7 +187,8 @@ impl Run {
         let mut numbers = Numbers::new(77);
         for step in 0..steps {
             let pairs = self.batch(&mut numbers);
-            let own = step < warm_up || self.settings.momentum == 0.0;
+            let own =
+                step < warm_up || self.settings.momentum == 0.0 || self.settings.keys == KeySource::Batch;
             training.step(&pairs, if own { BatchKeys::Own } else { BatchKeys::Drawn }, 1e-3).unwrap();
             let keys = draw_keys(&self.settings, step as u32, &pairs, &self.neighbors, self.sizes.pairs);
             if !own && self.settings.alpha > 0.0 {

@@ -3,7 +3,7 @@
 use super::super::CudaError;
 use super::array::{Array, Matrix};
 use super::launch::{self, Dropout, Head, Weighted};
-use super::launch_losses::Weights;
+use super::launch_optimizer::Weights;
 use super::placement::Placement;
 use super::product::{Multiply, Operand, Precision, multiply};
 
@@ -70,7 +70,7 @@ impl<M: Multiply> Activations<M> {
         placement: &Placement,
         parameters: &Array<M, f32>,
         precision: Precision,
-        dropout: Dropout,
+        dropout: &Dropout<'_, M>,
         undirected: &Array<M, u32>,
     ) -> Result<(), CudaError> {
         launch::drop_out(machine, self.features(), 0, dropout)?;

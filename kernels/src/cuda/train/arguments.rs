@@ -7,7 +7,9 @@ use super::super::arguments::plain;
 
 /// The sizes of the structures below in their order, which the tests compare with those of the
 /// compiled kernels.
-pub const ARGUMENT_BYTES: [usize; 17] = [
+pub const ARGUMENT_BYTES: [usize; 21] = [
+    size_of::<StepNumbers>(),
+    size_of::<BeginArgument>(),
     size_of::<GatherArgument>(),
     size_of::<DropArgument>(),
     size_of::<BiasArgument>(),
@@ -17,6 +19,7 @@ pub const ARGUMENT_BYTES: [usize; 17] = [
     size_of::<HeadGradientArgument>(),
     size_of::<PackArgument>(),
     size_of::<SignsArgument>(),
+    size_of::<MeansArgument>(),
     size_of::<DrawArgument>(),
     size_of::<ContrastiveArgument>(),
     size_of::<RankingArgument>(),
@@ -25,7 +28,30 @@ pub const ARGUMENT_BYTES: [usize; 17] = [
     size_of::<StepRecord>(),
     size_of::<RecordArgument>(),
     size_of::<AdamArgument>(),
+    size_of::<DescendArgument>(),
 ];
+
+/// What a step takes that the one before did not, beside its pairs.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct StepNumbers {
+    pub(crate) step: u64,
+    pub(crate) rate: f32,
+    pub(crate) correction: f32,
+}
+
+/// The argument of `begin_step`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct BeginArgument {
+    pub(crate) order: u64,
+    pub(crate) numbers: u64,
+    pub(crate) next: u64,
+    pub(crate) pairs: u64,
+    pub(crate) now: u64,
+    pub(crate) samples: u32,
+    pub(crate) unused: u32,
+}
 
 /// The argument of `gather`.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +71,7 @@ pub(crate) struct DropArgument {
     pub(crate) values: u64,
     pub(crate) count: u64,
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    pub(crate) now: u64,
     pub(crate) pass: u32,
     pub(crate) out: u32,
     pub(crate) scale: f32,
@@ -140,6 +166,17 @@ pub(crate) struct SignsArgument {
     pub(crate) bits: u32,
 }
 
+/// The argument of `mean_keys`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct MeansArgument {
+    pub(crate) image: u64,
+    pub(crate) text: u64,
+    pub(crate) means: u64,
+    pub(crate) samples: u32,
+    pub(crate) bits: u32,
+}
+
 /// The argument of `draw_keys`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -148,14 +185,14 @@ pub(crate) struct DrawArgument {
     pub(crate) neighbors: u64,
     pub(crate) keys: u64,
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    pub(crate) now: u64,
     pub(crate) samples: u32,
     pub(crate) width: u32,
     pub(crate) neighbor_count: u32,
     pub(crate) rows: u32,
 }
 
-/// The argument of `contrastive`.
+/// The argument of `contrastive` and `contrastive_dense`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct ContrastiveArgument {
@@ -164,6 +201,7 @@ pub(crate) struct ContrastiveArgument {
     pub(crate) image_gradient: u64,
     pub(crate) text_gradient: u64,
     pub(crate) signs: u64,
+    pub(crate) values: u64,
     pub(crate) keys: u64,
     pub(crate) weights: u64,
     pub(crate) losses: u64,
@@ -235,14 +273,17 @@ pub(crate) struct RecordArgument {
     pub(crate) ranking: u64,
     pub(crate) squares: u64,
     pub(crate) undirected: u64,
+    pub(crate) now: u64,
     pub(crate) clip: u64,
-    pub(crate) record: u64,
+    pub(crate) records: u64,
     pub(crate) contrastive_count: u32,
     pub(crate) ranking_count: u32,
     pub(crate) squares_count: u32,
     pub(crate) contrastive_share: f32,
     pub(crate) ranking_share: f32,
     pub(crate) clip_norm: f32,
+    pub(crate) places: u32,
+    pub(crate) unused: u32,
 }
 
 /// The argument of `adam`.
@@ -254,10 +295,9 @@ pub(crate) struct AdamArgument {
     pub(crate) first: u64,
     pub(crate) second: u64,
     pub(crate) clip: u64,
+    pub(crate) now: u64,
     pub(crate) count: u64,
     pub(crate) decay: f32,
-    pub(crate) rate: f32,
-    pub(crate) correction: f32,
     pub(crate) epsilon: f32,
     pub(crate) first_keep: f32,
     pub(crate) first_take: f32,
@@ -265,7 +305,23 @@ pub(crate) struct AdamArgument {
     pub(crate) second_take: f32,
 }
 
+/// The argument of `descend`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DescendArgument {
+    pub(crate) parameters: u64,
+    pub(crate) gradients: u64,
+    pub(crate) velocity: u64,
+    pub(crate) clip: u64,
+    pub(crate) now: u64,
+    pub(crate) count: u64,
+    pub(crate) decay: f32,
+    pub(crate) keep: f32,
+}
+
 plain! {
+    StepNumbers: 8 + 2 * 4,
+    BeginArgument: 5 * 8 + 2 * 4,
     GatherArgument: 3 * 8 + 2 * 4,
     DropArgument: 4 * 8 + 4 * 4,
     BiasArgument: 2 * 8 + 4 * 4,
@@ -275,12 +331,14 @@ plain! {
     HeadGradientArgument: 6 * 8 + 4 * 4,
     PackArgument: 4 * 8 + 4 * 4,
     SignsArgument: 3 * 8 + 2 * 4,
+    MeansArgument: 3 * 8 + 2 * 4,
     DrawArgument: 5 * 8 + 4 * 4,
-    ContrastiveArgument: 8 * 8 + 8 * 4,
+    ContrastiveArgument: 9 * 8 + 8 * 4,
     RankingArgument: 3 * 8 + 6 * 4,
     BankArgument: 5 * 8 + 4 * 4,
     SquaresArgument: 3 * 8,
     StepRecord: 6 * 4,
-    RecordArgument: 6 * 8 + 6 * 4,
-    AdamArgument: 6 * 8 + 8 * 4,
+    RecordArgument: 7 * 8 + 8 * 4,
+    AdamArgument: 7 * 8 + 6 * 4,
+    DescendArgument: 6 * 8 + 2 * 4,
 }

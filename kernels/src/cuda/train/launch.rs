@@ -4,7 +4,7 @@
 use super::super::{CudaError, Kernel, Launch, Machine};
 use super::arguments::{
     BiasArgument, ColumnSumsArgument, DropArgument, GatherArgument, HeadArgument, HeadGradientArgument,
-    PackArgument, RectifyArgument,
+    PackArgument, RectifyArgument, StepNumbers,
 };
 use super::array::{Array, Matrix};
 use crate::{CodeBits, Codes};
@@ -37,25 +37,26 @@ pub(crate) fn gather<M: Machine>(
         width: to.columns as u32,
     };
     let launch = Launch { kernel: Kernel::Gather, blocks: blocks_of_rows(machine, to.rows) };
-    // SAFETY: the structure is the kernel's; shapes were checked, and `TrainingStep::step` refuses
-    // rows beyond those of the features before it writes them to `rows`.
+    // SAFETY: the structure is the kernel's; shapes were checked, and `TrainingStep::load` refuses
+    // pairs beyond those of the features before they can come to `rows`.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 
 /// What one pass leaves out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dropout {
+#[derive(Debug)]
+pub(crate) struct Dropout<'a, M: Machine> {
     pub(crate) seed: u64,
-    pub(crate) step: u64,
+    /// The present step's numbers.
+    pub(crate) now: &'a Array<M, StepNumbers>,
     /// The network: 0 or 1.
     pub(crate) side: u32,
     /// Of 256 values of a byte, how many leave a number out; 0 leaves out none.
     pub(crate) out: u32,
 }
 
-impl Dropout {
+impl<M: Machine> Dropout<'_, M> {
     /// What the numbers that stay are multiplied by.
-    pub(crate) fn scale(self) -> f32 {
+    pub(crate) fn scale(&self) -> f32 {
         256.0 / (256 - self.out) as f32
     }
 }
@@ -65,7 +66,7 @@ pub(crate) fn drop_out<M: Machine>(
     machine: &M,
     values: Matrix<'_>,
     layer: usize,
-    dropout: Dropout,
+    dropout: &Dropout<'_, M>,
 ) -> Result<(), CudaError> {
     if dropout.out == 0 {
         return Ok(());
@@ -74,7 +75,7 @@ pub(crate) fn drop_out<M: Machine>(
         values: values.address,
         count: values.len() as u64,
         seed: dropout.seed,
-        step: dropout.step,
+        now: dropout.now.address(0),
         pass: dropout.side + 2 * layer as u32,
         out: dropout.out,
         scale: dropout.scale(),
@@ -82,7 +83,8 @@ pub(crate) fn drop_out<M: Machine>(
     };
     let kernel = Kernel::DropOut;
     let launch = Launch { kernel, blocks: blocks_for(machine, kernel, values.len().div_ceil(16)) };
-    // SAFETY: the structure is the kernel's, with the matrix's own address and length.
+    // SAFETY: the structure is the kernel's, with the matrix's own address and length, and the numbers
+    // are those of a schedule, which has one place for them.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 

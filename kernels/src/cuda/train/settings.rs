@@ -20,6 +20,28 @@ pub enum RankingLoss {
     },
 }
 
+/// What the contrastive loss compares a pair's outputs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeySource {
+    /// The signs of the memory bank's rows: the method.
+    #[default]
+    Binary,
+    /// The rows themselves: contrastive learning without the binary bank (Figure 12).
+    Continuous,
+    /// No bank at all: in every step the signs of the batch's own means.
+    Batch,
+}
+
+/// How gradients change the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Optimizer {
+    /// Adam, betas 0.9 and 0.999, with weight decay added to the gradient.
+    #[default]
+    Adam,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+}
+
 /// The hyper-parameters of a step, with the sizes that its memory depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepSettings {
@@ -31,6 +53,8 @@ pub struct StepSettings {
     pub alpha: f64,
     /// Temperature of the contrastive loss.
     pub temperature: f64,
+    /// Keys of the contrastive loss.
+    pub keys: KeySource,
     /// The ranking loss.
     pub ranking: RankingLoss,
     /// Momentum of the memory bank; 0 makes the batch's own keys those of every step.
@@ -39,6 +63,8 @@ pub struct StepSettings {
     pub clip_norm: f64,
     /// Weight decay.
     pub weight_decay: f64,
+    /// The optimizer.
+    pub optimizer: Optimizer,
     /// Of a pair's bank keys, how many after its own are its neighbors'.
     pub neighbors: usize,
     /// What the neighbors together weigh in the contrastive loss.
@@ -55,6 +81,11 @@ pub struct StepSettings {
 const MOST_PAIRS: usize = 65_535;
 
 impl StepSettings {
+    /// Whether the bank's rows are never keys.
+    pub(crate) fn without_bank(&self) -> bool {
+        self.momentum == 0.0 || self.keys == KeySource::Batch
+    }
+
     /// Keys of a pair that come from the bank: its own, its neighbors', the drawn ones.
     pub(crate) const fn bank_keys(&self) -> usize {
         1 + self.neighbors + self.negatives
@@ -86,7 +117,7 @@ impl StepSettings {
 /// Where a step's contrastive keys come from.
 #[derive(Debug, Clone, Copy)]
 pub enum BatchKeys<'a> {
-    /// Warm-up: the signs of the means of the batch's own outputs.
+    /// Warm-up: the means of the batch's own outputs, of which [`KeySource`] says what counts.
     Own,
     /// The bank's: each pair's own row, its neighbors', and rows drawn on the machine.
     Drawn,

@@ -1,20 +1,22 @@
 //! The training step.
 
-use super::super::Machine;
+use super::super::{CudaError, Machine};
 use super::activations::Activations;
-use super::arguments::StepRecord;
+use super::arguments::StepNumbers;
 use super::array::{Array, Matrix};
 use super::features::DeviceFeatures;
 use super::launch::{self, Dropout, Weighted};
-use super::launch_losses::{self as losses, Bank, ContrastiveKeys, Draw, Recorded, Weights, words_of};
+use super::launch_keys::{self as key_rows, Bank, Draw, words_of};
+use super::launch_losses::{self as losses, ContrastiveKeys, KeyRows};
+use super::launch_optimizer::{self as optimizers, Recorded, Weights};
 use super::placement::{Placement, zeros};
 use super::product::{Multiply, Operand, Precision, multiply};
-use super::settings::{BatchKeys, StepSettings};
+use super::records::{Records, StepLosses};
+use super::schedule::Schedule;
+use super::sequence::Sequence;
+use super::settings::{BatchKeys, KeySource, Optimizer, StepSettings};
 use super::state::TrainingState;
-use crate::{Error, Modality};
-
-/// Steps whose records the machine holds.
-const RECORDS: usize = 256;
+use crate::Error;
 
 /// The training pairs.
 #[derive(Debug)]
@@ -25,17 +27,12 @@ pub struct Pairs<'a, M: Machine> {
     pub neighbors: &'a [u32],
 }
 
-/// The losses of a batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepLosses {
-    /// L_c (eq. 3 and 4), both sides added; 0 where its weight is 0.
-    pub contrastive: f64,
-    /// The ranking loss; 0 where its weight is 0.
-    pub ranking: f64,
-    /// alpha L_c + (1 - alpha) L_r.
-    pub total: f64,
-    /// l2 norm of all gradients together, before clipping.
-    pub gradient_norm: f64,
+/// Where the contrastive keys come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Own,
+    Drawn,
+    Given,
 }
 
 /// Everything that training changes, in the memory of a machine, with room for a step's numbers.
@@ -49,10 +46,12 @@ pub struct TrainingStep<'a, M: Multiply> {
     updates: u32,
     bank: Bank<M>,
     neighbors: Array<M, u32>,
-    /// The pairs of the batch, and the bank rows that are their keys.
-    pairs: Array<M, u32>,
+    schedule: Schedule<M>,
+    /// The bank rows that are the keys of the batch.
     keys: Array<M, u32>,
+    /// The batch's own keys in the form that is asked for, nothing in the other.
     batch_signs: Array<M, u32>,
+    batch_means: Array<M, f32>,
     activations: [Activations<M>; 2],
     key_weights: Array<M, f32>,
     contrastive: [Array<M, f32>; 2],
@@ -64,9 +63,11 @@ pub struct TrainingStep<'a, M: Multiply> {
     squares: Array<M, f64>,
     clip: Array<M, f32>,
     undirected: Array<M, u32>,
-    records: Array<M, StepRecord>,
-    recorded: usize,
-    finished: Vec<StepRecord>,
+    records: Records<M>,
+    /// The work of a step, one for each [`Source`].
+    sequences: [Sequence; 3],
+    /// Whether steps may be captured.
+    captured: bool,
 }
 
 impl<'a, M: Multiply> TrainingStep<'a, M> {
@@ -82,7 +83,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         pairs: Pairs<'a, M>,
     ) -> Result<Self, Error> {
         settings.check()?;
-        let bits = state.check()?.bits();
+        let bits = state.check(settings.optimizer)?.bits();
         let image = Placement::of(&state.networks[0], 0);
         let text = Placement::of(&state.networks[1], image.end);
         let placements = [image, text];
@@ -99,7 +100,10 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         let mut weights = Weights {
             parameters: zeros(machine, len)?,
             gradients: zeros(machine, len)?,
-            moments: [zeros(machine, len)?, zeros(machine, len)?],
+            moments: match settings.optimizer {
+                Optimizer::Adam => [zeros(machine, len)?, zeros(machine, len)?],
+                Optimizer::Sgd => [zeros(machine, len)?, array(0)?],
+            },
         };
         for (side, placement) in placements.iter().enumerate() {
             placement.write(machine, &state.networks[side], &mut weights.parameters)?;
@@ -108,6 +112,10 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             }
         }
         let batch = settings.batch;
+        let (signs, means) = match settings.keys {
+            KeySource::Binary | KeySource::Batch => (batch * words_of(bits), 0),
+            KeySource::Continuous => (0, batch * bits),
+        };
         let [image, text] = &placements;
         Ok(Self {
             features: pairs.features,
@@ -115,9 +123,10 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             updates: state.updates,
             bank: Bank::upload(machine, bits, &state.bank)?,
             neighbors: Array::upload(machine, pairs.neighbors)?,
-            pairs: Array::new(machine, batch)?,
+            schedule: Schedule::new(machine, batch, (rows / batch).max(1))?,
             keys: Array::new(machine, batch * settings.bank_keys())?,
-            batch_signs: Array::new(machine, batch * words_of(bits))?,
+            batch_signs: Array::new(machine, signs)?,
+            batch_means: array(means)?,
             activations: [Activations::new(machine, image, batch)?, Activations::new(machine, text, batch)?],
             key_weights: array(2 * batch * settings.most_keys())?,
             contrastive: [array(batch * bits)?, array(batch * bits)?],
@@ -129,49 +138,98 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             squares: Array::new(machine, machine.busy_blocks() as usize)?,
             clip: array(1)?,
             undirected: Array::upload(machine, &[u32::MAX; 2])?,
-            records: Array::new(machine, RECORDS)?,
-            recorded: 0,
-            finished: Vec::new(),
+            records: Records::new(machine, state.updates)?,
+            sequences: Default::default(),
+            captured: true,
             machine,
             settings,
             placements,
         })
     }
 
-    /// Queue one step: losses and gradients of a batch, Adam, the bank's update. It does not wait for
-    /// the machine; [`losses`](Self::losses) does.
+    /// Launch the kernels and products of every step one by one, as is done where the machine cannot
+    /// capture them. The numbers are the same.
+    #[must_use]
+    pub fn one_by_one(self) -> Self {
+        Self { captured: false, ..self }
+    }
+
+    /// Copy the batches of the next steps, one after the other, at most an epoch's: steps that follow need
+    /// nothing more from the host. Batches loaded before that no step has taken are forgotten.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there are not as many pairs as a batch has, all of them different rows
-    /// of the bank, or the keys are not as many rows of it; [`Error::Cuda`] when the machine fails.
-    pub fn step(&mut self, pairs: &[u32], keys: BatchKeys<'_>, learning_rate: f64) -> Result<(), Error> {
-        self.check_batch(pairs, keys)?;
-        if self.recorded == RECORDS {
-            self.collect()?;
+    /// [`Error::Shape`] when they are no whole batches or too many, or a batch is not of different rows of
+    /// the bank; [`Error::Cuda`] when the machine fails.
+    pub fn load(&mut self, batches: &[u32], learning_rate: f64) -> Result<(), Error> {
+        let batch = self.settings.batch;
+        let count = batches.len() / batch;
+        same("pairs, whole batches", count.clamp(1, self.schedule.room()) * batch, batches.len())?;
+        named(batches, self.bank.rows)?;
+        let mut sorted = Vec::with_capacity(batch);
+        for pairs in batches.chunks_exact(batch) {
+            sorted.clear();
+            sorted.extend_from_slice(pairs);
+            sorted.sort_unstable();
+            sorted.dedup();
+            same("different pairs of the batch", batch, sorted.len())?;
         }
-        let Self { machine, settings, .. } = self;
-        let keys = if settings.momentum == 0.0 { BatchKeys::Own } else { keys };
-        self.pairs.write(machine, 0, pairs)?;
-        if let BatchKeys::Given(rows) = keys {
-            self.keys.write(machine, 0, rows)?;
+        let optimizer = self.settings.optimizer;
+        let numbers: Vec<StepNumbers> = (self.updates..)
+            .take(count)
+            .map(|step| StepNumbers::new(optimizer, learning_rate, step))
+            .collect();
+        Ok(self.schedule.load(self.machine, batches, &numbers)?)
+    }
+
+    /// Batches that were loaded and that no step has taken yet.
+    #[must_use]
+    pub const fn loaded(&self) -> usize {
+        self.schedule.left()
+    }
+
+    /// Queue the step of the next loaded batch: its losses and gradients, the optimizer, the bank's update.
+    /// It does not wait for the machine; [`losses`](Self::losses) does.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when no batch is left, or the keys are not as many rows of the bank as a batch
+    /// needs; [`Error::Cuda`] when the machine fails.
+    pub fn next_step(&mut self, keys: BatchKeys<'_>) -> Result<(), Error> {
+        self.check_keys(keys)?;
+        self.records.make_room(self.machine, self.updates)?;
+        let source = match keys {
+            _ if self.settings.without_bank() => Source::Own,
+            BatchKeys::Own => Source::Own,
+            BatchKeys::Drawn => Source::Drawn,
+            BatchKeys::Given(rows) => {
+                self.keys.write(self.machine, 0, rows)?;
+                Source::Given
+            }
+        };
+        if !self.schedule.take() {
+            return Err(Error::Shape { what: "loaded batches", expected: 1, got: 0 });
         }
-        self.forward()?;
-        let contrastive = self.settings.alpha > 0.0;
-        if contrastive {
-            self.contrastive(keys)?;
-        }
-        let ranking = self.settings.alpha < 1.0;
-        if ranking {
-            self.rank()?;
-        }
-        self.backward(contrastive, ranking)?;
-        self.record(contrastive, ranking)?;
+        let machine = self.machine;
+        let mut sequence = match &mut self.sequences[source as usize] {
+            _ if !self.captured => Sequence::OneByOne,
+            sequence => std::mem::take(sequence),
+        };
+        // SAFETY: the arguments of a step's launches and products depend on nothing but the source; the
+        // memory is this value's, allocated once, and that of the features, which it borrows.
+        unsafe { sequence.run(machine, &mut || self.work(source)) }?;
+        self.sequences[source as usize] = sequence;
         self.updates += 1;
-        let (machine, decay) = (self.machine, self.settings.weight_decay);
-        losses::adam(machine, &self.weights, &self.clip, learning_rate, decay, self.updates)?;
-        let momentum = if matches!(keys, BatchKeys::Own) { 0.0 } else { self.settings.momentum };
-        losses::update_bank(machine, self.outputs(), &self.pairs, &self.bank, momentum)?;
         Ok(())
+    }
+
+    /// Queue one step of these pairs, as [`load`](Self::load) and [`next_step`](Self::next_step) do.
+    ///
+    /// # Errors
+    /// As theirs; nothing is changed by a step that is refused.
+    pub fn step(&mut self, pairs: &[u32], keys: BatchKeys<'_>, learning_rate: f64) -> Result<(), Error> {
+        same("pairs of the batch", self.settings.batch, pairs.len())?;
+        self.check_keys(keys)?;
+        self.load(pairs, learning_rate)?;
+        self.next_step(keys)
     }
 
     /// Wait for the machine, and give the losses of all steps since the last call.
@@ -180,27 +238,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
     /// [`Error::NoOutput`] when in any step so far a network's output had no direction: the state is then
     /// not to be used. [`Error::Cuda`] when the machine fails.
     pub fn losses(&mut self) -> Result<Vec<StepLosses>, Error> {
-        self.collect()?;
-        let alpha = self.settings.alpha;
-        let records = std::mem::take(&mut self.finished);
-        records
-            .iter()
-            .map(|record| {
-                for modality in Modality::ALL {
-                    let row = record.undirected[modality.index()];
-                    if row != u32::MAX {
-                        return Err(Error::NoOutput { modality, row: row as usize });
-                    }
-                }
-                let (contrastive, ranking) = (f64::from(record.contrastive), f64::from(record.ranking));
-                Ok(StepLosses {
-                    contrastive,
-                    ranking,
-                    total: alpha * contrastive + (1.0 - alpha) * ranking,
-                    gradient_norm: f64::from(record.gradient_norm),
-                })
-            })
-            .collect()
+        self.records.take(self.machine, self.updates, self.settings.alpha)
     }
 
     /// Wait for the machine, and copy everything that training changes.
@@ -213,9 +251,13 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             Ok([image.read(self.machine, array)?, text.read(self.machine, array)?])
         };
         let [first, second] = &self.weights.moments;
+        let second = match self.settings.optimizer {
+            Optimizer::Adam => layers(second)?,
+            Optimizer::Sgd => [Vec::new(), Vec::new()],
+        };
         Ok(TrainingState {
             networks: layers(&self.weights.parameters)?,
-            moments: [layers(first)?, layers(second)?],
+            moments: [layers(first)?, second],
             updates: self.updates,
             bank: self.bank.values.read(self.machine, 0, self.bank.values.len())?,
         })
@@ -249,13 +291,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         Ok(self.keys.read(self.machine, 0, self.keys.len())?)
     }
 
-    fn check_batch(&self, pairs: &[u32], keys: BatchKeys<'_>) -> Result<(), Error> {
-        same("pairs of the batch", self.settings.batch, pairs.len())?;
-        named(pairs, self.bank.rows)?;
-        let mut sorted = pairs.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        same("different pairs of the batch", pairs.len(), sorted.len())?;
+    fn check_keys(&self, keys: BatchKeys<'_>) -> Result<(), Error> {
         match keys {
             BatchKeys::Given(rows) => {
                 same("keys of the batch", self.keys.len(), rows.len())?;
@@ -265,44 +301,83 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         }
     }
 
+    /// Everything that a step asks of the machine.
+    fn work(&self, source: Source) -> Result<(), CudaError> {
+        let Self { machine, settings, weights, schedule, .. } = self;
+        // SAFETY: `next_step` takes a batch before it lets this work be done.
+        unsafe { schedule.begin(*machine) }?;
+        self.forward()?;
+        let contrastive = settings.alpha > 0.0;
+        if contrastive {
+            self.contrastive(source)?;
+        }
+        let ranking = settings.alpha < 1.0;
+        if ranking {
+            self.rank()?;
+        }
+        self.backward(contrastive, ranking)?;
+        self.record(contrastive, ranking)?;
+        let (optimizer, decay) = (settings.optimizer, settings.weight_decay);
+        optimizers::update(*machine, optimizer, weights, &self.clip, &schedule.now, decay)?;
+        let momentum = if source == Source::Own { 0.0 } else { settings.momentum };
+        key_rows::update_bank(*machine, self.outputs(), &schedule.pairs, &self.bank, momentum)
+    }
+
     fn outputs(&self) -> [Matrix<'_>; 2] {
         self.activations.each_ref().map(Activations::outputs)
     }
 
-    fn forward(&self) -> Result<(), Error> {
+    fn forward(&self) -> Result<(), CudaError> {
         let StepSettings { precision, seed, .. } = self.settings;
+        let now = &self.schedule.now;
         for side in 0..2 {
             let activations = &self.activations[side];
             let features = self.features[side].matrix();
-            launch::gather(self.machine, features, &self.pairs, activations.features())?;
-            let step = u64::from(self.updates);
-            let dropout = Dropout { seed, step, side: side as u32, out: self.settings.dropped_bytes() };
+            launch::gather(self.machine, features, &self.schedule.pairs, activations.features())?;
+            let dropout = Dropout { seed, now, side: side as u32, out: self.settings.dropped_bytes() };
             let (placement, parameters) = (&self.placements[side], &self.weights.parameters);
-            activations.forward(self.machine, placement, parameters, precision, dropout, &self.undirected)?;
+            activations.forward(
+                self.machine,
+                placement,
+                parameters,
+                precision,
+                &dropout,
+                &self.undirected,
+            )?;
         }
         Ok(())
     }
 
     /// The contrastive loss and its gradients.
-    fn contrastive(&self, source: BatchKeys<'_>) -> Result<(), Error> {
+    fn contrastive(&self, source: Source) -> Result<(), CudaError> {
         let StepSettings { batch: samples, neighbors, neighbor_share, temperature, seed, .. } = self.settings;
         let outputs = self.outputs();
-        let own = matches!(source, BatchKeys::Own);
+        let own = source == Source::Own;
+        let dense = self.settings.keys == KeySource::Continuous;
         match source {
-            BatchKeys::Own => {
-                losses::sign_words(self.machine, outputs[0], Some(outputs[1]), &self.batch_signs)?;
+            Source::Own if dense => {
+                let means = self.batch_means.as_matrix(samples, self.bank.bits);
+                key_rows::mean_keys(self.machine, outputs, means)?;
             }
-            BatchKeys::Drawn => {
-                let (step, rows) = (u64::from(self.updates), self.bank.rows);
-                let draw = Draw { seed, step, samples, width: self.settings.bank_keys(), neighbors, rows };
-                losses::draw_keys(self.machine, draw, &self.pairs, &self.neighbors, &self.keys)?;
+            Source::Own => {
+                key_rows::sign_words(self.machine, outputs[0], Some(outputs[1]), &self.batch_signs)?;
             }
-            BatchKeys::Given(_) => {}
+            Source::Drawn => {
+                let (Schedule { now, pairs, .. }, rows) = (&self.schedule, self.bank.rows);
+                let draw = Draw { seed, now, samples, width: self.settings.bank_keys(), neighbors, rows };
+                key_rows::draw_keys(self.machine, &draw, pairs, &self.neighbors, &self.keys)?;
+            }
+            Source::Given => {}
         }
         let neighbors = if own { 0 } else { neighbors };
         let shared = if neighbors > 0 { neighbor_share } else { 0.0 };
         let keys = ContrastiveKeys {
-            signs: if own { &self.batch_signs } else { &self.bank.signs },
+            rows: match (own, dense) {
+                (true, true) => KeyRows::Dense(self.batch_means.as_matrix(samples, self.bank.bits)),
+                (true, false) => KeyRows::Signs(&self.batch_signs),
+                (false, true) => KeyRows::Dense(self.bank.values.as_matrix(self.bank.rows, self.bank.bits)),
+                (false, false) => KeyRows::Signs(&self.bank.signs),
+            },
             keys: (!own).then_some(&self.keys),
             count: if own { samples } else { self.settings.bank_keys() },
             neighbors,
@@ -312,13 +387,12 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         };
         let gradients = self.contrastive.each_ref().map(|array| array.as_matrix(samples, self.bank.bits));
         let losses = &self.contrastive_losses;
-        losses::contrastive(self.machine, outputs, &keys, &self.key_weights, gradients, losses)?;
-        Ok(())
+        losses::contrastive(self.machine, outputs, &keys, &self.key_weights, gradients, losses)
     }
 
     /// The ranking loss and its gradients. Its products are never rounded: they are small, and a
     /// similarity decides on which side of the margin it is.
-    fn rank(&self) -> Result<(), Error> {
+    fn rank(&self) -> Result<(), CudaError> {
         let samples = self.settings.batch;
         let [image, text] = self.outputs();
         let similarities = self.similarities.as_matrix(samples, samples);
@@ -335,11 +409,10 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         product(Operand::plain(rows), Operand::plain(text), of_image, false)?;
         product(Operand::transposed(columns), Operand::plain(text), of_image, true)?;
         product(Operand::transposed(rows), Operand::plain(image), of_text, false)?;
-        product(Operand::plain(columns), Operand::plain(image), of_text, true)?;
-        Ok(())
+        product(Operand::plain(columns), Operand::plain(image), of_text, true)
     }
 
-    fn backward(&self, contrastive: bool, ranking: bool) -> Result<(), Error> {
+    fn backward(&self, contrastive: bool, ranking: bool) -> Result<(), CudaError> {
         let StepSettings { batch, alpha, precision, .. } = self.settings;
         let scale = 256.0 / (256 - self.settings.dropped_bytes()) as f32;
         for side in 0..2 {
@@ -353,29 +426,20 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         Ok(())
     }
 
-    fn record(&mut self, contrastive: bool, ranking: bool) -> Result<(), Error> {
+    fn record(&self, contrastive: bool, ranking: bool) -> Result<(), CudaError> {
         let StepSettings { batch, clip_norm, .. } = self.settings;
-        losses::sum_squares(self.machine, &self.weights.gradients, &self.squares)?;
+        optimizers::sum_squares(self.machine, &self.weights.gradients, &self.squares)?;
         let recorded = Recorded {
             contrastive: contrastive.then(|| (&self.contrastive_losses, (1.0 / batch as f64) as f32)),
             ranking: ranking
                 .then(|| (&self.ranking_losses, losses::ranking_share(batch, self.settings.ranking))),
             squares: &self.squares,
             undirected: &self.undirected,
+            now: &self.schedule.now,
             clip: &self.clip,
             clip_norm,
         };
-        losses::record_step(self.machine, &recorded, &self.records, self.recorded)?;
-        self.recorded += 1;
-        Ok(())
-    }
-
-    /// Wait, and take the records from the machine.
-    fn collect(&mut self) -> Result<(), Error> {
-        let records = self.records.read(self.machine, 0, self.recorded)?;
-        self.finished.extend(records);
-        self.recorded = 0;
-        Ok(())
+        optimizers::record_step(self.machine, &recorded, &self.records.places)
     }
 }
 

@@ -6,17 +6,18 @@
 //! written).
 #![allow(clippy::print_stdout, reason = "the report goes to standard output")]
 
+mod least_time;
+
 use std::sync::Arc;
-use std::time::Instant;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
+use least_time::least_time;
 use rayon::prelude::*;
 use twinbit_kernels::cuda::{Card, DeviceCodes, Search, Target, Variant};
 use twinbit_kernels::{CodeBits, Codes, CodesBuf, Line, Scan};
 
 /// Rows of one resident matrix.
 const ROWS: usize = 100_000_000;
-const RUNS: usize = 7;
 
 fn main() {
     let card = match Card::open(0) {
@@ -78,17 +79,6 @@ fn main() {
         card.name(),
         lines.join(",\n  ")
     );
-}
-
-/// The least time of several runs after a first one, in seconds.
-fn least_time(mut run: impl FnMut()) -> f64 {
-    run();
-    let time = |_| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64()
-    };
-    (0..RUNS).map(time).fold(f64::INFINITY, f64::min)
 }
 
 /// Bytes read plus bytes written per second by a copy of 4 GiB within the card.

@@ -1,20 +1,23 @@
 //! Training and encoding on a card at the paper's size: 4096 and 1386 features, width 8192, 128 bits,
 //! batches of 256 with 4,096 negatives of 18,015 pairs.
 //!
-//! Prints one JSON object. A step's time is the least of several runs of 50 queued steps, over 50. Parts
-//! are timed in a run of their own that waits for every kernel and product; each contains a wait, so
-//! that they add up to more than a step.
+//! Prints one JSON object. A step's time is the least of several runs of 50 queued steps, over 50: captured
+//! as a CUDA graph, and one by one. Parts are timed in a run of their own that waits for every kernel and
+//! product; each contains a wait, so that they add up to more than a step.
 #![allow(clippy::print_stdout, reason = "the report goes to standard output")]
+
+mod least_time;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use least_time::least_time;
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, Layer, Multiply, Pairs, Precision, Product, RankingLoss,
-    StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, Product,
+    RankingLoss, StepSettings, TrainingState, TrainingStep,
 };
-use twinbit_kernels::cuda::{Card, CudaError, Identity, Launch, Machine};
+use twinbit_kernels::cuda::{Captured, Card, CudaError, Identity, Launch, Machine};
 
 const PAIRS: usize = 18_015;
 const BATCH: usize = 256;
@@ -22,7 +25,6 @@ const BITS: usize = 128;
 const HIDDEN: usize = 8192;
 const FEATURES: [usize; 2] = [4096, 1386];
 const STEPS: usize = 50;
-const RUNS: usize = 5;
 const ENCODED: usize = 100_000;
 
 fn main() {
@@ -72,10 +74,12 @@ fn steps(
         negatives: 4096,
         alpha: 0.7,
         temperature: 0.9,
+        keys: KeySource::Binary,
         ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
         momentum: 0.4,
         clip_norm: 1.0,
         weight_decay: 1e-6,
+        optimizer: Optimizer::Adam,
         neighbors: 0,
         neighbor_share: 0.0,
         dropout: 0.0,
@@ -84,20 +88,12 @@ fn steps(
     };
     let pairs = Pairs { features: features.each_ref(), neighbors: &[] };
     let mut training = TrainingStep::new(card, settings, state, pairs).unwrap();
-    let mut first = 0;
-    let mut step = |keys| {
-        let pairs: Vec<u32> = (0..BATCH).map(|i| ((first + i * 7) % PAIRS) as u32).collect();
-        first += 1009;
-        training.step(&pairs, keys, 1e-4).unwrap();
-    };
-    let mut run = |keys| {
-        (0..STEPS).for_each(|_| step(keys));
-        card.wait();
-    };
-    let warm_up = least_time(|| run(BatchKeys::Own)) / STEPS as f64;
-    let bank = least_time(|| run(BatchKeys::Drawn)) / STEPS as f64;
+    let warm_up = least_time(|| run(card, &mut training, BatchKeys::Own)) / STEPS as f64;
+    let bank = least_time(|| run(card, &mut training, BatchKeys::Drawn)) / STEPS as f64;
+    let mut training = training.one_by_one();
+    let launched = least_time(|| run(card, &mut training, BatchKeys::Drawn)) / STEPS as f64;
     card.set_parts(Some(BTreeMap::new()));
-    run(BatchKeys::Drawn);
+    run(card, &mut training, BatchKeys::Drawn);
     let parts = card.set_parts(None).unwrap_or_default();
     let parts: Vec<String> = parts
         .iter()
@@ -106,11 +102,21 @@ fn steps(
     let losses = training.losses().unwrap();
     assert!(losses.iter().all(|losses| losses.total.is_finite()), "finite losses");
     format!(
-        "{{\"precision\": \"{precision:?}\", \"warm_up_ms\": {:.4}, \"step_ms\": {:.4}, \"parts_ms\": {{{}}}}}",
+        "{{\"precision\": \"{precision:?}\", \"warm_up_ms\": {:.4}, \"step_ms\": {:.4}, \
+         \"one_by_one_ms\": {:.4}, \"parts_ms\": {{{}}}}}",
         warm_up * 1e3,
         bank * 1e3,
+        launched * 1e3,
         parts.join(", ")
     )
+}
+
+/// Do steps of random batches, and wait for them.
+fn run(card: &Timed, training: &mut TrainingStep<'_, Timed>, keys: BatchKeys<'_>) {
+    let batches: Vec<u32> = (0..STEPS * BATCH).map(|i| (i * 7 % PAIRS) as u32).collect();
+    training.load(&batches, 1e-4).unwrap();
+    (0..STEPS).for_each(|_| training.next_step(keys).unwrap());
+    card.wait();
 }
 
 /// Seconds to encode rows from host memory to codes there.
@@ -180,6 +186,15 @@ unsafe impl Machine for Timed {
         self.timed(launch.kernel.name(), || unsafe { self.card.launch(launch, argument) })
     }
 
+    fn capture(&self, work: &mut dyn FnMut() -> Result<(), CudaError>) -> Option<Captured> {
+        self.card.capture(work)
+    }
+
+    unsafe fn replay(&self, captured: &Captured) -> Result<(), CudaError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.card.replay(captured) }
+    }
+
     fn busy_blocks(&self) -> u32 {
         self.card.busy_blocks()
     }
@@ -191,17 +206,6 @@ unsafe impl Multiply for Timed {
         // SAFETY: the caller's promise is the same.
         self.timed("matrix products", || unsafe { self.card.multiply(product) })
     }
-}
-
-/// The least time of several runs after a first one, in seconds.
-fn least_time(mut run: impl FnMut()) -> f64 {
-    run();
-    let time = |_| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64()
-    };
-    (0..RUNS).map(time).fold(f64::INFINITY, f64::min)
 }
 
 /// A layer with weights as training starts with.

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 
 use twinbit_kernels::Modality;
 
@@ -188,6 +189,15 @@ pub enum Error {
     ImageWeights {
         /// What is wrong with them.
         reason: String,
+    },
+    /// A file of an encoder's folder cannot be read.
+    #[error("the encoder's file {} cannot be read; see the cause", path.display())]
+    EncoderFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// A picture is of no format that is read.
     #[error("the picture is not a JPEG, PNG or WebP file; convert it to one of these")]

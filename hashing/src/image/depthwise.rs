@@ -1,49 +1,17 @@
 //! A depthwise convolution: every channel with its own small kernel.
 //!
 //! Pixels are stored channel by channel (NHWC), so that the loop runs over channels and needs no
-//! shuffles. Padding is TensorFlow's SAME: with stride 2 and an even side, the extra row and
-//! column are at the bottom and right.
+//! shuffles. Padding is TensorFlow's SAME.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::pointwise::relu6;
+use super::windows::Windows;
 
 /// Vectors of channels kept in registers at once.
 const GROUP: usize = 3;
 /// Taps of the largest kernel, 5x5.
 const MOST_TAPS: usize = 25;
-
-/// Where the windows of a convolution with SAME padding lie along one side of a picture.
-#[derive(Clone, Copy)]
-pub(super) struct Windows {
-    input: usize,
-    kernel: usize,
-    stride: usize,
-    before: usize,
-}
-
-impl Windows {
-    /// Windows of `kernel` pixels, `stride` apart, over `input` pixels.
-    pub(super) fn new(input: usize, kernel: usize, stride: usize) -> Self {
-        let covered = (input.div_ceil(stride) - 1) * stride + kernel;
-        Self { input, kernel, stride, before: covered.saturating_sub(input) / 2 }
-    }
-
-    /// Pixels of the output.
-    pub(super) fn count(&self) -> usize {
-        self.input.div_ceil(self.stride)
-    }
-
-    /// The taps of window `index` that lie on the picture: pairs (tap, pixel).
-    #[inline(always)]
-    pub(super) fn taps(&self, index: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
-        let start = index * self.stride;
-        let first = self.before.saturating_sub(start);
-        let end = self.kernel.min(self.input + self.before - start);
-        let before = self.before;
-        (first..end).map(move |tap| (tap, start + tap - before))
-    }
-}
 
 /// Weights of a depthwise convolution followed by ReLU6.
 pub(super) struct Depthwise {
@@ -92,7 +60,7 @@ impl WithSimd for Apply<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { layer, side, input, output } = self;
-        let windows = Windows::new(side, layer.kernel, layer.stride);
+        let windows = Windows::same(side, layer.kernel, layer.stride);
         let input = S::as_simd_f32s(input).0;
         let weights = S::as_simd_f32s(&layer.weights).0;
         let bias = S::as_simd_f32s(&layer.bias).0;
@@ -150,24 +118,6 @@ impl<S: Simd> Window<'_, S> {
 mod tests {
     use super::*;
 
-    fn taps(input: usize, kernel: usize, stride: usize, index: usize) -> Vec<(usize, usize)> {
-        Windows::new(input, kernel, stride).taps(index).collect()
-    }
-
-    #[test]
-    fn padding_is_at_the_bottom_and_right_for_stride_2_and_an_even_side() {
-        assert_eq!(taps(4, 3, 2, 0), [(0, 0), (1, 1), (2, 2)]);
-        assert_eq!(taps(4, 3, 2, 1), [(0, 2), (1, 3)]);
-    }
-
-    #[test]
-    fn padding_is_on_both_sides_otherwise() {
-        assert_eq!(taps(5, 3, 2, 0), [(1, 0), (2, 1)]);
-        assert_eq!(taps(5, 3, 2, 2), [(0, 3), (1, 4)]);
-        assert_eq!(taps(3, 5, 1, 0), [(2, 0), (3, 1), (4, 2)]);
-        assert_eq!(taps(1, 5, 1, 0), [(2, 0)]);
-    }
-
     #[test]
     fn equals_the_plain_sum() {
         for (kernel, stride, side, channels) in [(3, 1, 6, 32), (3, 2, 6, 80), (5, 2, 7, 16), (5, 1, 3, 48)] {
@@ -179,7 +129,7 @@ mod tests {
             let side_out = layer.output_side(side);
             let mut output = vec![0.0; side_out * side_out * channels];
             layer.apply(side, &input, &mut output);
-            let windows = Windows::new(side, kernel, stride);
+            let windows = Windows::same(side, kernel, stride);
             for (at, value) in output.iter().enumerate() {
                 let (pixel, channel) = (at / channels, at % channels);
                 let mut sum = bias[channel];

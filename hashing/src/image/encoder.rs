@@ -1,18 +1,30 @@
-//! Features of a picture, computed by EfficientNet-Lite0 on the CPU.
+//! Features of pictures, computed on the CPU by one of several networks.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use twinbit_kernels::Modality;
 
-use super::architecture::{BLOCKS, Block, FEATURES, INPUT_SIDE, STEM_CHANNELS, STEM_KERNEL};
-use super::depthwise::{Depthwise, Windows};
+use super::backbone::{self, Backbone};
+use super::efficientnet::EfficientNet;
 use super::picture::Picture;
-use super::pointwise::{Activation, Pointwise};
 use super::weights::Weights;
 use crate::Error;
 
-/// Turns pictures into features: EfficientNet-Lite0 without its classifier, pooled to 1280 numbers.
+/// The file of a folder that holds the weights.
+const WEIGHTS: &str = "model.safetensors";
+/// The file that holds the sizes of a CLIP model.
+const CONFIG: &str = "config.json";
+/// Largest file of weights accepted: eight times the largest network supported (VGG-19, float32).
+const MAX_WEIGHTS: u64 = 4 << 30;
+/// Largest configuration accepted.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// Turns pictures into features with a network whose classifier was left out: the EfficientNet-Lite0
+/// that comes with the program, or a ResNet, a VGG or CLIP's image tower from a folder.
 ///
 /// Cloning is cheap; clones share the weights. One picture's features do not depend on the other
 /// pictures of a call nor on the number of threads, and they are the same on every machine that
@@ -20,7 +32,8 @@ use crate::Error;
 /// older machines round differently in the last digits, as `id` does not tell: do not mix them.
 #[derive(Clone)]
 pub struct ImageEncoder {
-    network: Arc<Network>,
+    id: Arc<str>,
+    backbone: Arc<dyn Backbone>,
 }
 
 impl std::fmt::Debug for ImageEncoder {
@@ -30,8 +43,8 @@ impl std::fmt::Debug for ImageEncoder {
 }
 
 impl ImageEncoder {
-    /// Pictures are brought to a square of this side.
-    pub const INPUT_SIDE: u32 = INPUT_SIDE as u32;
+    /// EfficientNet-Lite0 brings pictures to a square of this side.
+    pub const INPUT_SIDE: u32 = super::architecture::INPUT_SIDE as u32;
 
     /// The encoder that comes with the program: ImageNet-1k weights, rounded to float16.
     ///
@@ -48,337 +61,84 @@ impl ImageEncoder {
         Ok(ENCODER.get_or_init(|| encoder).clone())
     }
 
-    /// An encoder with the weights of a safetensors file: float16 or float32, batch norm folded,
-    /// tensors named `stem`, `block0.expand` to `block15.project`, and `head`, each with `.weight`
-    /// (outputs, inputs, rows, columns) and `.bias`. Others, such as a classifier, are ignored.
+    /// EfficientNet-Lite0 with the weights of a safetensors file: float16 or float32, batch norm
+    /// folded, tensors named `stem`, `block0.expand` to `block15.project`, and `head`, each with
+    /// `.weight` (outputs, inputs, rows, columns) and `.bias`. Others, such as a classifier, are
+    /// ignored.
     ///
     /// # Errors
     /// [`Error::ImageWeights`] when the bytes are anything else, or hold a NaN or an infinity.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
-        Ok(Self { network: Arc::new(Network::new(bytes)?) })
+        let backbone = EfficientNet::new(&Weights::new(bytes)?)?;
+        Ok(Self::new(Box::new(backbone), &hash(&[bytes])))
+    }
+
+    /// The network of a folder: `model.safetensors` with float16 or float32 weights, named as
+    /// torchvision names those of its ResNets (ResNeXt and wide ones, too) and VGGs, or as Hugging
+    /// Face names those of CLIP (`vision_model.…`), beside which a `config.json` lies. The names and
+    /// shapes tell which network it is, and tensors that it does not need are ignored; see
+    /// `docs/backbones.md`.
+    ///
+    /// # Errors
+    /// [`Error::EncoderFile`] when a file cannot be read or is too large, [`Error::ImageWeights`]
+    /// naming the tensor or key that is missing, of a wrong shape or type, or not finite.
+    pub fn from_folder(folder: &Path) -> Result<Self, Error> {
+        let bytes = read(&folder.join(WEIGHTS), MAX_WEIGHTS)?;
+        let weights = Weights::new(&bytes)?;
+        let config =
+            if backbone::has_config(&weights) { read(&folder.join(CONFIG), MAX_CONFIG)? } else { Vec::new() };
+        Ok(Self::new(backbone::recognize(&weights, &config)?, &hash(&[&bytes, &config])))
+    }
+
+    fn new(backbone: Box<dyn Backbone>, hash: &str) -> Self {
+        Self { id: format!("{}-{hash}", backbone.name()).into(), backbone: backbone.into() }
     }
 
     /// Names the weights and everything that is done to a picture: features with different ids
     /// cannot be compared.
     pub fn id(&self) -> &str {
-        &self.network.id
+        &self.id
     }
 
-    /// Numbers of one picture's features: 1280.
+    /// Numbers of one picture's features, such as 1280 for EfficientNet-Lite0.
     pub fn width(&self) -> usize {
-        FEATURES
+        self.backbone.width()
     }
 
-    /// The features of each picture, row after row. A picture of another size is first brought to
-    /// [`INPUT_SIDE`](Self::INPUT_SIDE) by [`Picture::square`]. Pictures are spread over the
-    /// current rayon pool.
+    /// The features of each picture, row after row. Pictures of any size are brought to the size of
+    /// the network, as `docs/backbones.md` tells, and are spread over the current rayon pool.
     ///
     /// # Errors
     /// [`Error::NotFinite`] when weights of extreme size made a feature overflow.
     pub fn encode(&self, pictures: &[Picture]) -> Result<Vec<f32>, Error> {
-        let mut features = vec![0.0; pictures.len() * FEATURES];
-        features.par_chunks_exact_mut(FEATURES).zip(pictures).for_each(|(row, picture)| {
-            let mut scratch = self.network.scratches.take();
-            self.network.features(&picture.square(Self::INPUT_SIDE), &mut scratch, row);
-            self.network.scratches.give_back(scratch);
-        });
+        let width = self.width();
+        let share = pictures.len().div_ceil(rayon::current_num_threads());
+        let together = share.clamp(1, self.backbone.together());
+        let mut features = vec![0.0; pictures.len() * width];
+        features
+            .par_chunks_mut(together * width)
+            .zip(pictures.par_chunks(together))
+            .for_each(|(features, pictures)| self.backbone.features(pictures, features));
         match features.iter().position(|value| !value.is_finite()) {
-            Some(at) => {
-                Err(Error::NotFinite { modality: twinbit_kernels::Modality::Image, row: at / FEATURES })
-            }
+            Some(at) => Err(Error::NotFinite { modality: Modality::Image, row: at / width }),
             None => Ok(features),
         }
     }
 }
 
-/// Part of the id: raised when decoding, resizing or the forward pass changes its results.
-const REVISION: u32 = 1;
-
-/// The layers with their weights.
-struct Network {
-    id: String,
-    stem: Pointwise,
-    blocks: Vec<Layers>,
-    head: Pointwise,
-    scratches: Scratches,
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+    let unreadable = |source| Error::EncoderFile { path: path.into(), source };
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > most {
+        let reason = format!("it has {length} bytes, more than {most}");
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)));
+    }
+    fs::read(path).map_err(unreadable)
 }
 
-/// One block's weights.
-struct Layers {
-    expand: Option<Pointwise>,
-    depthwise: Depthwise,
-    project: Pointwise,
-    is_residual: bool,
-}
-
-impl Layers {
-    fn new(name: &str, block: &Block, weights: &Weights) -> Result<Self, Error> {
-        let pointwise = |part: &str, inputs, outputs| {
-            let (weights, bias) = weights.layer(&format!("{name}.{part}"), [outputs, inputs, 1, 1])?;
-            Ok::<_, Error>(Pointwise::new(inputs, outputs, &weights, &bias))
-        };
-        let shape = [block.hidden, 1, block.kernel, block.kernel];
-        let (kernels, bias) = weights.layer(&format!("{name}.depthwise"), shape)?;
-        Ok(Self {
-            expand: block.expands().then(|| pointwise("expand", block.input, block.hidden)).transpose()?,
-            depthwise: Depthwise::new(block.kernel, block.stride, &kernels, &bias),
-            project: pointwise("project", block.hidden, block.output)?,
-            is_residual: block.is_residual(),
-        })
-    }
-}
-
-/// Activations of one picture.
-#[derive(Default)]
-struct Scratch {
-    /// Input and output of the block at hand; the stem's input.
-    narrow: Vec<f32>,
-    /// Output of an expansion; the head's.
-    wide: Vec<f32>,
-    /// Output of a depthwise convolution.
-    filtered: Vec<f32>,
-}
-
-/// Activations that no picture needs now: as many as there were pictures under way at once. They are 9 MiB
-/// each, and fresh ones cost a third of a picture's time in pages that the kernel clears.
-#[derive(Default)]
-struct Scratches(Mutex<Vec<Scratch>>);
-
-impl Scratches {
-    fn take(&self) -> Scratch {
-        self.idle().pop().unwrap_or_default()
-    }
-
-    fn give_back(&self, scratch: Scratch) {
-        self.idle().push(scratch);
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Scratch>> {
-        // Whatever a thread that panicked left in them is overwritten.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// `buffer` with exactly `length` numbers, whatever they are: the caller overwrites them.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
-}
-
-impl Network {
-    fn new(bytes: &[u8]) -> Result<Self, Error> {
-        let weights = Weights::new(bytes)?;
-        let (stem, bias) = weights.layer("stem", [STEM_CHANNELS, 3, STEM_KERNEL, STEM_KERNEL])?;
-        let stem = Pointwise::new(stem.len() / STEM_CHANNELS, STEM_CHANNELS, &stem_by_pixel(&stem), &bias);
-        let blocks = BLOCKS.iter().enumerate();
-        let blocks = blocks.map(|(at, block)| Layers::new(&format!("block{at}"), block, &weights));
-        let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
-        let inputs = BLOCKS[BLOCKS.len() - 1].output;
-        let (head, bias) = weights.layer("head", [FEATURES, inputs, 1, 1])?;
-        let head = Pointwise::new(inputs, FEATURES, &head, &bias);
-        let digest = Sha256::digest(bytes);
-        let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self {
-            id: format!("efficientnet-lite0-r{REVISION}-{hash}"),
-            stem,
-            blocks,
-            head,
-            scratches: Scratches::default(),
-        })
-    }
-
-    /// Features of one picture of the input size.
-    fn features(&self, picture: &Picture, scratch: &mut Scratch, features: &mut [f32]) {
-        let Scratch { narrow, wide, filtered } = scratch;
-        let windows = Windows::new(INPUT_SIDE, STEM_KERNEL, 2);
-        let mut side = windows.count();
-        let gathered = sized(filtered, side * side * STEM_KERNEL * STEM_KERNEL * 3);
-        gather(picture, windows, gathered);
-        self.stem.apply(gathered, sized(narrow, side * side * STEM_CHANNELS), Activation::Relu6);
-        for layers in &self.blocks {
-            let expanded: &[f32] = match &layers.expand {
-                Some(expand) => {
-                    let output = sized(wide, side * side * expand.outputs());
-                    expand.apply(narrow, output, Activation::Relu6);
-                    output
-                }
-                None => narrow,
-            };
-            let smaller = layers.depthwise.output_side(side);
-            let output = sized(filtered, smaller * smaller * layers.depthwise.channels());
-            layers.depthwise.apply(side, expanded, output);
-            side = smaller;
-            // A residual block's output is as large as its input and is added to it in place.
-            let sum = sized(narrow, side * side * layers.project.outputs());
-            let after = if layers.is_residual { Activation::Residual } else { Activation::None };
-            layers.project.apply(output, sum, after);
-        }
-        let pixels = side * side;
-        let output = sized(wide, pixels * FEATURES);
-        self.head.apply(narrow, output, Activation::Relu6);
-        features.fill(0.0);
-        for pixel in output.chunks_exact(FEATURES) {
-            for (feature, value) in features.iter_mut().zip(pixel) {
-                *feature += value;
-            }
-        }
-        for feature in features {
-            *feature /= pixels as f32;
-        }
-    }
-}
-
-/// The stem's weights (outputs, colors, rows, columns) in the order that `gather` lays pixels out:
-/// (outputs, rows, columns, colors).
-fn stem_by_pixel(weights: &[f32]) -> Vec<f32> {
-    let taps = STEM_KERNEL * STEM_KERNEL;
-    let filters = weights.chunks_exact(taps * 3);
-    filters.flat_map(|filter| (0..taps * 3).map(move |at| filter[at % 3 * taps + at / 3])).collect()
-}
-
-/// Writes the window of each output pixel of the stem as one row: its pixels' colors, brought to
-/// about -1..1; zeros where the window hangs over the edge.
-fn gather(picture: &Picture, windows: Windows, rows: &mut [f32]) {
-    let pixels = picture.rgb();
-    rows.fill(0.0);
-    let positions = (0..windows.count()).flat_map(|y| (0..windows.count()).map(move |x| (y, x)));
-    for (row, (y, x)) in rows.chunks_exact_mut(STEM_KERNEL * STEM_KERNEL * 3).zip(positions) {
-        for (line, y) in windows.taps(y) {
-            for (column, x) in windows.taps(x) {
-                let pixel = &pixels[(y * INPUT_SIDE + x) * 3..][..3];
-                let place = &mut row[(line * STEM_KERNEL + column) * 3..][..3];
-                for (place, color) in place.iter_mut().zip(pixel) {
-                    *place = (f32::from(*color) - 127.0) / 128.0;
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-#[cfg(feature = "efficientnet-lite0")]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    /// The folder with the float32 weights and what they are expected to give, when there is one.
-    fn data() -> Option<PathBuf> {
-        match std::env::var_os("TWINBIT_DATA") {
-            Some(folder) => Some(PathBuf::from(folder).join("models/efficientnet_lite0")),
-            None if std::env::var_os("TWINBIT_REQUIRE_DATA").is_some_and(|value| value == "1") => {
-                panic!("TWINBIT_REQUIRE_DATA is set, but TWINBIT_DATA is not")
-            }
-            None => {
-                println!("skipped: no data");
-                None
-            }
-        }
-    }
-
-    /// What follows the header of a `.npy` file.
-    fn array(path: PathBuf) -> Vec<u8> {
-        let bytes = std::fs::read(path).unwrap();
-        let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-        bytes[10 + header..].to_vec()
-    }
-
-    fn check_pictures(folder: &std::path::Path) -> (Vec<Picture>, Vec<f32>) {
-        let pixels = array(folder.join("check_input_nhwc_u8.npy"));
-        let pictures = pixels.chunks_exact(224 * 224 * 3);
-        let pictures = pictures.map(|rgb| Picture::from_rgb(224, 224, rgb.to_vec()).unwrap());
-        let features = array(folder.join("check_features_f32.npy"));
-        let features = features.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        (pictures.collect(), features.collect())
-    }
-
-    fn cosine(a: &[f32], b: &[f32]) -> f64 {
-        let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    }
-
-    /// A picture of smooth waves, `shift` of which differ.
-    fn waves(width: u32, height: u32, shift: u32) -> Picture {
-        let color = |x: u32, y: u32, c: u32| {
-            (((x * (c + 1) + y * 2 + shift * 31) % 256) as i32 - 128).unsigned_abs() as u8
-        };
-        let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| color(x, y, c))));
-        Picture::from_rgb(width, height, rgb.collect()).unwrap()
-    }
-
-    #[test]
-    fn float32_weights_give_the_expected_features() {
-        let Some(folder) = data() else { return };
-        let encoder =
-            ImageEncoder::from_safetensors(&std::fs::read(folder.join("model_f32.safetensors")).unwrap())
-                .unwrap();
-        let (pictures, expected) = check_pictures(&folder);
-        let features = encoder.encode(&pictures).unwrap();
-        assert_eq!(features.len(), expected.len());
-        for (at, (got, expected)) in features.iter().zip(&expected).enumerate() {
-            assert!((got - expected).abs() <= 1e-4, "{at}: {got} for {expected}");
-        }
-    }
-
-    #[test]
-    fn embedded_weights_point_the_same_way() {
-        let Some(folder) = data() else { return };
-        let (pictures, expected) = check_pictures(&folder);
-        let features = ImageEncoder::efficientnet_lite0().unwrap().encode(&pictures).unwrap();
-        for (got, expected) in features.chunks_exact(FEATURES).zip(expected.chunks_exact(FEATURES)) {
-            assert!(cosine(got, expected) >= 0.9999);
-        }
-    }
-
-    #[test]
-    fn embedded_weights_give_the_features_they_gave_when_this_was_written() {
-        let encoder = ImageEncoder::efficientnet_lite0().unwrap();
-        assert_eq!(encoder.id(), "efficientnet-lite0-r1-3857e6f46ced2dd7");
-        let features = encoder.encode(&[waves(224, 224, 0)]).unwrap();
-        for (at, expected) in [(113, 5.705_851), (897, 5.225_782), (512, 3.729_441), (425, 3.674_521)] {
-            assert!((features[at] - expected).abs() < 1e-3, "{at}: {} for {expected}", features[at]);
-        }
-        let sum: f32 = features.iter().sum();
-        assert!((sum - 180.163_85).abs() < 0.01, "{sum}");
-    }
-
-    #[test]
-    fn features_do_not_depend_on_neighbors_or_threads() {
-        let encoder = ImageEncoder::efficientnet_lite0().unwrap();
-        let pictures: Vec<Picture> = (0..5).map(|shift| waves(100 + 40 * shift, 90, shift)).collect();
-        let together = encoder.encode(&pictures).unwrap();
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        for (picture, expected) in pictures.iter().zip(together.chunks_exact(FEATURES)).rev() {
-            let alone = one_thread.install(|| encoder.encode(std::slice::from_ref(picture))).unwrap();
-            assert_eq!(alone, expected);
-        }
-        assert!(encoder.encode(&[]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn activations_are_kept_from_picture_to_picture() {
-        let weights = include_bytes!("../../weights/efficientnet_lite0_f16.safetensors");
-        let encoder = ImageEncoder::from_safetensors(weights).unwrap();
-        let pictures = [waves(60, 60, 0), waves(60, 60, 1), waves(60, 60, 2)];
-        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        one_thread.install(|| encoder.encode(&pictures).unwrap());
-        assert_eq!(encoder.network.scratches.idle().len(), 1);
-    }
-
-    #[test]
-    fn weights_that_are_not_the_network_s_are_refused() {
-        let good = include_bytes!("../../weights/efficientnet_lite0_f16.safetensors");
-        let refused =
-            |bytes: &[u8]| matches!(ImageEncoder::from_safetensors(bytes), Err(Error::ImageWeights { .. }));
-        assert!(refused(b""));
-        assert!(refused(&good[..good.len() - 2]));
-        let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
-        let mut not_finite = good.to_vec();
-        not_finite[header..header + 2].copy_from_slice(&[0x00, 0x7e]);
-        assert!(refused(&not_finite));
-        let at = good.windows(9).position(|window| window == b"stem.bias").unwrap();
-        let mut renamed = good.to_vec();
-        renamed[at..at + 9].copy_from_slice(b"stem.bios");
-        assert!(refused(&renamed));
-    }
+/// The first 16 hexadecimal digits of the SHA-256 of `parts`, one after the other.
+fn hash(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,12 +1,24 @@
 //! Pictures: decoding them, and computing their features.
 
 mod architecture;
+mod attention;
+mod backbone;
+mod clip;
+mod convolution;
 mod decode;
 mod depthwise;
+mod efficientnet;
 mod encoder;
 mod picture;
 mod pointwise;
+mod pooling;
+mod preparation;
+mod resample;
+mod resnet;
+mod scratch;
+mod vgg;
 mod weights;
+mod windows;
 
 pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;

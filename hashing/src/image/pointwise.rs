@@ -25,6 +25,8 @@ pub(crate) enum Activation {
     Relu6,
     /// What the output held before is added: a residual connection.
     Residual,
+    /// The same, then max(value, 0).
+    ResidualRelu,
 }
 
 /// Weights of a 1x1 convolution, packed for this machine's vectors.
@@ -216,6 +218,7 @@ impl Activation {
             Self::Relu => simd.max_f32s(sum, simd.splat_f32s(0.0)),
             Self::Relu6 => relu6(simd, sum),
             Self::Residual => simd.add_f32s(sum, before),
+            Self::ResidualRelu => simd.max_f32s(simd.add_f32s(sum, before), simd.splat_f32s(0.0)),
         }
     }
 }
@@ -281,6 +284,9 @@ mod tests {
         assert_eq!(output, [0.0, 2.5, 6.0]);
         layer.apply(&[-1.0, 2.5, 7.0], &mut output, Activation::Relu);
         assert_eq!(output, [0.0, 2.5, 7.0]);
+        output = [-3.0, -3.0, 2.0];
+        layer.apply(&[-1.0, 2.5, 7.0], &mut output, Activation::ResidualRelu);
+        assert_eq!(output, [0.0, 0.0, 9.0]);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use safetensors::tensor::{Dtype, SafeTensors};
 
 use crate::Error;
 
+/// Most numbers of one tensor accepted; VGG's largest has 103 million.
+const MOST_NUMBERS: usize = 1 << 28;
+
 /// Tensors of an image encoder's file, float16 or float32.
 pub(super) struct Weights<'a> {
     tensors: SafeTensors<'a>,
@@ -20,6 +23,25 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// Whether there is a tensor of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensors.tensor(name).is_ok()
+    }
+
+    /// The shape of tensor `name`, none of whose `N` sides may be zero.
+    pub(super) fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], Error> {
+        let Ok(tensor) = self.tensors.tensor(name) else {
+            return Err(invalid(format!("tensor {name} is missing")));
+        };
+        match tensor.shape().try_into() {
+            Ok(sizes) if !tensor.shape().contains(&0) => Ok(sizes),
+            _ => {
+                let found = tensor.shape();
+                Err(invalid(format!("tensor {name} has shape {found:?}, expected {N} sides, none of them 0")))
+            }
+        }
+    }
+
     /// The numbers of tensor `name`, which must have the given shape and be finite.
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         let Ok(tensor) = self.tensors.tensor(name) else {
@@ -29,6 +51,7 @@ impl<'a> Weights<'a> {
             let found = tensor.shape();
             return Err(invalid(format!("tensor {name} has shape {found:?}, expected {shape:?}")));
         }
+        bounded(name, shape)?;
         let values: Vec<f32> = match tensor.dtype() {
             Dtype::F32 => {
                 let numbers = tensor.data().as_chunks().0.iter();
@@ -58,6 +81,14 @@ impl<'a> Weights<'a> {
     }
 }
 
-fn invalid(reason: String) -> Error {
+/// Refuses tensors too large for any network supported.
+pub(super) fn bounded(name: &str, shape: &[usize]) -> Result<(), Error> {
+    match shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side)) {
+        Some(numbers) if numbers <= MOST_NUMBERS => Ok(()),
+        _ => Err(invalid(format!("tensor {name} of shape {shape:?} is larger than {MOST_NUMBERS} numbers"))),
+    }
+}
+
+pub(super) fn invalid(reason: String) -> Error {
     Error::ImageWeights { reason }
 }

@@ -1,0 +1,49 @@
+//! What the networks have in common, and telling them apart.
+
+use super::clip::Clip;
+use super::efficientnet::EfficientNet;
+use super::picture::Picture;
+use super::resnet::ResNet;
+use super::vgg::Vgg;
+use super::weights::Weights;
+use crate::Error;
+
+/// A network that turns pictures into features.
+pub(super) trait Backbone: Send + Sync {
+    /// Names the architecture, what is done to a picture, and the revision of both.
+    fn name(&self) -> String;
+
+    /// Numbers of one picture's features.
+    fn width(&self) -> usize;
+
+    /// As many pictures as are worth handing over at once: more than one where weights are so many
+    /// that reading them takes long.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// Writes the features of each picture, row after row. No row may depend on other pictures.
+    fn features(&self, pictures: &[Picture], features: &mut [f32]);
+}
+
+/// Whether the tensors are those of a network whose sizes a configuration tells.
+pub(super) fn has_config(weights: &Weights) -> bool {
+    weights.has("vision_model.embeddings.patch_embedding.weight")
+}
+
+/// The network that the names of the tensors tell. `config` is empty for those without one.
+pub(super) fn recognize(weights: &Weights, config: &[u8]) -> Result<Box<dyn Backbone>, Error> {
+    if has_config(weights) {
+        Ok(Box::new(Clip::new(weights, config)?))
+    } else if weights.has("layer1.0.conv1.weight") {
+        Ok(Box::new(ResNet::new(weights)?))
+    } else if weights.has("features.0.weight") {
+        Ok(Box::new(Vgg::new(weights)?))
+    } else if weights.has("block0.depthwise.weight") {
+        Ok(Box::new(EfficientNet::new(weights)?))
+    } else {
+        let reason = "its tensors are named like those of no known network: a ResNet's layer1.0.conv1.weight, \
+                      a VGG's features.0.weight, CLIP's vision_model.embeddings.patch_embedding.weight";
+        Err(Error::ImageWeights { reason: reason.into() })
+    }
+}

@@ -1,0 +1,155 @@
+//! Bringing a picture to the numbers that a network was trained on.
+
+use super::picture::Picture;
+use super::resample::{Filter, Span, resample};
+
+/// Resizing of the shorter side, a square from the middle, and each color's mean and deviation.
+#[derive(Clone, Debug)]
+pub(super) struct Preparation {
+    /// Pixels of the shorter side after resizing.
+    pub(super) resized: usize,
+    /// Side of the square, at most `resized`.
+    pub(super) side: usize,
+    pub(super) filter: Filter,
+    pub(super) middle: Middle,
+    pub(super) mean: [f32; 3],
+    pub(super) deviation: [f32; 3],
+}
+
+/// Where the square begins when an odd number of pixels is cut off.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Middle {
+    /// Half of it, rounded down: Hugging Face.
+    Down,
+    /// Half of it, rounded to the even number: torchvision.
+    Even,
+}
+
+impl Preparation {
+    /// What torchvision's networks are evaluated with.
+    pub(super) const TORCHVISION: Self = Self {
+        resized: 256,
+        side: 224,
+        filter: Filter::Bilinear,
+        middle: Middle::Even,
+        mean: [0.485, 0.456, 0.406],
+        deviation: [0.229, 0.224, 0.225],
+    };
+
+    /// Names it, for an encoder's id.
+    pub(super) fn name(&self) -> String {
+        let filter = match self.filter {
+            Filter::Bilinear => "bilinear",
+            Filter::Bicubic => "bicubic",
+        };
+        format!("{filter}{}-crop{}", self.resized, self.side)
+    }
+
+    /// The square's colors, 3 bytes a pixel.
+    pub(super) fn square(&self, picture: &Picture) -> Vec<u8> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let shorter = width.min(height);
+        let span = |pixels: usize| {
+            let resized = self.resized * pixels / shorter;
+            Span { resized, first: self.middle.of(resized - self.side), count: self.side }
+        };
+        resample(picture, span(width), span(height), self.filter)
+    }
+
+    /// Writes the square as numbers, (side, side, 3).
+    pub(super) fn prepare(&self, picture: &Picture, numbers: &mut [f32]) {
+        let table: [[f32; 256]; 3] = std::array::from_fn(|color| {
+            std::array::from_fn(|level| (level as f32 / 255.0 - self.mean[color]) / self.deviation[color])
+        });
+        let square = self.square(picture);
+        let pixels = square.as_chunks::<3>().0.iter();
+        for (place, pixel) in numbers.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+            *place = std::array::from_fn(|color| table[color][usize::from(pixel[color])]);
+        }
+    }
+}
+
+impl Middle {
+    /// The pixels before the middle part when `rest` are cut off in all.
+    fn of(self, rest: usize) -> usize {
+        match self {
+            Self::Down => rest / 2,
+            Self::Even => rest / 2 + usize::from(rest % 4 == 3),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_rounded_as_the_libraries_do() {
+        assert_eq!([0, 1, 2, 3, 4, 5, 7].map(|rest| Middle::Down.of(rest)), [0, 0, 1, 1, 2, 2, 3]);
+        assert_eq!([0, 1, 2, 3, 4, 5, 7].map(|rest| Middle::Even.of(rest)), [0, 0, 1, 2, 2, 2, 4]);
+    }
+
+    #[test]
+    fn a_picture_of_one_color_keeps_it_at_every_size() {
+        for (width, height) in [(1, 1), (3, 200), (500, 1), (224, 224), (256, 300), (640, 481)] {
+            let rgb = [10, 100, 250].repeat((width * height) as usize);
+            let picture = Picture::from_rgb(width, height, rgb).unwrap();
+            for filter in [Filter::Bilinear, Filter::Bicubic] {
+                let preparation = Preparation { filter, ..Preparation::TORCHVISION };
+                assert_eq!(preparation.square(&picture), [10, 100, 250].repeat(224 * 224));
+            }
+        }
+    }
+
+    /// One of `tests/fixtures/backbones/make.py`'s pictures.
+    fn waves(width: u32, height: u32) -> Picture {
+        let level = |x: u32, y: u32, color: u32| {
+            ((x * x * (color + 1) / 64 + y * 3 + color * 31) % 511).abs_diff(255) as u8
+        };
+        let pixels =
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| [0, 1, 2].map(|color| level(x, y, color))));
+        Picture::from_rgb(width, height, pixels.collect()).unwrap()
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        width: u32,
+        height: u32,
+        resized: usize,
+        side: usize,
+        filter: String,
+        every: usize,
+        levels: String,
+    }
+
+    #[test]
+    fn squares_equal_pillow_s() {
+        let cases = include_str!("../../../tests/fixtures/backbones/resized.json");
+        let cases: Vec<Case> = serde_json::from_str(cases).unwrap();
+        assert_eq!(cases.len(), 24);
+        for Case { width, height, resized, side, filter, every, levels } in cases {
+            let (filter, middle) = match &*filter {
+                "bilinear" => (Filter::Bilinear, Middle::Even),
+                _ => (Filter::Bicubic, Middle::Down),
+            };
+            let preparation = Preparation { resized, side, filter, middle, ..Preparation::TORCHVISION };
+            let got: String = preparation
+                .square(&waves(width, height))
+                .iter()
+                .step_by(every)
+                .map(|level| format!("{level:02x}"))
+                .collect();
+            assert_eq!(got, levels, "{width}x{height} to {resized}, {filter:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_mean_taken_off() {
+        let picture = Picture::from_rgb(2, 2, vec![255; 12]).unwrap();
+        let mut numbers = vec![0.0; 224 * 224 * 3];
+        Preparation::TORCHVISION.prepare(&picture, &mut numbers);
+        for (number, expected) in numbers[..3].iter().zip([2.248_908, 2.428_571, 2.64]) {
+            assert!((number - expected).abs() < 1e-5, "{number}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 
 use twinbit_kernels::Modality;
 
@@ -189,6 +190,15 @@ pub enum Error {
         /// What is wrong with them.
         reason: String,
     },
+    /// A file of an encoder's folder cannot be read.
+    #[error("the encoder's file {} cannot be read; see the cause", path.display())]
+    EncoderFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A picture is of no format that is read.
     #[error("the picture is not a JPEG, PNG or WebP file; convert it to one of these")]
     ImageFormat,
@@ -226,6 +236,14 @@ pub enum Error {
     #[error("this is not a text featurizer: {reason}; fit it again")]
     TextFeaturizer {
         /// What is wrong with them.
+        reason: String,
+    },
+    /// A folder that should hold a text tower does not, or one that is not supported.
+    #[error("the text encoder in {} cannot be used: {reason}", folder.display())]
+    TextTower {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// The code kernels refused their input.

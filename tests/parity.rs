@@ -10,8 +10,8 @@
 use safetensors::SafeTensors;
 use serde_json::Value;
 use twinbit_hashing::{
-    Batch, Differentiation, KeySource, Keys, Layer, MemoryBank, Network, Optimizer, Pass, RankingLoss, Real,
-    StepSettings, TrainingState,
+    Batch, Differentiation, KeySource, Keys, Layer, MemoryBank, Network, Optimizer, Pass, RankingInput,
+    RankingLoss, Real, StepSettings, TrainingState,
 };
 use twinbit_kernels::{CodeBits, Modality};
 use twinbit_tests::fixtures;
@@ -89,6 +89,8 @@ impl Replay<'_> {
                 alpha: self.number("alpha"),
                 keys: KeySource::Binary,
                 ranking: RankingLoss::Global,
+                ranking_input: RankingInput::Outputs,
+                ranking_temperature: 1.0,
                 margin: self.number("margin"),
                 shift: self.number("shift"),
                 temperature: self.number("temperature"),

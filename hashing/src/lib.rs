@@ -63,7 +63,7 @@ mod validation;
 
 pub use bank::MemoryBank;
 pub use checkpoint::{Checkpoint, Progress};
-pub use config::{KeySource, Optimizer, RankingLoss, Schedule, TrainConfig};
+pub use config::{KeySource, Optimizer, RankingInput, RankingLoss, Schedule, TrainConfig};
 pub use error::Error;
 pub use id::ModelId;
 pub use image::{DecodeLimits, ImageEncoder, Picture};

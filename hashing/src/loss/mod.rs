@@ -8,6 +8,7 @@
 pub(crate) mod contrastive;
 pub(crate) mod dense;
 pub(crate) mod ranking;
+pub(crate) mod signs;
 
 use rayon::prelude::*;
 

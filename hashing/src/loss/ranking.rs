@@ -4,7 +4,9 @@
 //! With S = h^x (h^y)^T and S'_ij = S_ij where S_ij >= S_ii - margin, S_ij - shift elsewhere (hard
 //! negatives stay, easy ones are pushed down; the mask carries no gradient), the row term is the
 //! mean over i of -S'_ii + log sum_j exp(S'_ij) + margin, and the column term the same of S^T.
-//! kappa is 1, as in the public code. The gradient of a row is softmax(S'_i) - [j = i], over B.
+//! S' and the margin are divided by a temperature kappa, which is 1 in the public code: the smaller, the
+//! more the most similar negatives count. The gradient of a row is softmax(S'_i / kappa) - [j = i], over
+//! kappa B.
 //!
 //! L'_r is the mean over i and j != i of max(0, margin + S_ij - S_ii), rows and columns added up; its
 //! gradient is [margin + S_ij - S_ii > 0] over B (B - 1) at S_ij, and minus the sum of its row at S_ii.
@@ -19,7 +21,7 @@ use crate::real::Real;
 /// Which ranking loss, with its parameters.
 #[derive(Clone, Copy)]
 pub(crate) enum Ranking {
-    Global { margin: f64, shift: f64 },
+    Global { margin: f64, shift: f64, temperature: f64 },
     MaxMargin { margin: f64 },
 }
 
@@ -35,7 +37,9 @@ pub(crate) fn fused<T: Real>(
     let rows: Vec<T> = image.matmul(&text.t()?)?.flatten_all()?.to_vec1()?;
     let columns: Vec<T> = text.matmul(&image.t()?)?.flatten_all()?.to_vec1()?;
     let direction = |similarities| match loss {
-        Ranking::Global { margin, shift } => global(similarities, samples, margin, shift),
+        Ranking::Global { margin, shift, temperature } => {
+            global(similarities, samples, margin, shift, temperature)
+        }
         Ranking::MaxMargin { margin } => max_margin(similarities, samples, margin),
     };
     let (row_loss, mut gradient) = direction(rows);
@@ -52,20 +56,28 @@ pub(crate) fn fused<T: Real>(
 }
 
 /// The term of L_r for the rows of `similarities` (samples, samples), and its gradient in their place.
-fn global<T: Real>(mut similarities: Vec<T>, samples: usize, margin: f64, shift: f64) -> (f64, Vec<T>) {
+fn global<T: Real>(
+    mut similarities: Vec<T>,
+    samples: usize,
+    margin: f64,
+    shift: f64,
+    temperature: f64,
+) -> (f64, Vec<T>) {
     let (margin_value, shift) = (T::from_f64(margin), T::from_f64(shift));
-    let share = T::from_f64(1.0 / samples as f64);
+    let scale = T::from_f64(1.0 / temperature);
+    let share = T::from_f64(1.0 / (temperature * samples as f64));
     let losses: Vec<f64> = similarities
         .par_chunks_exact_mut(samples)
         .enumerate()
         .with_min_len(16)
         .map(|(own, row)| {
             let bound = row[own] - margin_value;
-            let mut largest = T::zero() - T::one() - T::one();
+            let mut largest = row[own] * scale;
             for value in &mut *row {
                 if *value < bound {
                     *value -= shift;
                 }
+                *value *= scale;
                 if *value > largest {
                     largest = *value;
                 }
@@ -80,7 +92,7 @@ fn global<T: Real>(mut similarities: Vec<T>, samples: usize, margin: f64, shift:
                 *value = *value / total * share;
             }
             row[own] -= share;
-            total.ln().to_f64() + (largest - own_value).to_f64() + margin
+            total.ln().to_f64() + (largest - own_value).to_f64() + margin / temperature
         })
         .collect();
     (losses.iter().sum::<f64>() / samples as f64, similarities)
@@ -121,11 +133,12 @@ pub(crate) fn autodiff(outputs: [&Tensor; 2], loss: Ranking) -> candle_core::Res
         let diagonal = Tensor::eye(samples, rows.dtype(), rows.device())?;
         let own = (rows * &diagonal)?.sum_keepdim(1)?;
         match loss {
-            Ranking::Global { margin, shift } => {
+            Ranking::Global { margin, shift, temperature } => {
                 let bound = (own.detach() - margin)?;
                 let easy = rows.detach().broadcast_lt(&bound)?.to_dtype(rows.dtype())?;
-                let shifted = (rows - (easy * shift)?)?;
-                ((shifted.log_sum_exp(D::Minus1)? - own.squeeze(1)?)? + margin)?.mean_all()
+                let shifted = ((rows - (easy * shift)?)? / temperature)?;
+                let own = (own.squeeze(1)? / temperature)?;
+                ((shifted.log_sum_exp(D::Minus1)? - own)? + margin / temperature)?.mean_all()
             }
             Ranking::MaxMargin { margin } => {
                 let hinges = (rows.broadcast_sub(&own)? + margin)?.relu()?;
@@ -144,7 +157,7 @@ mod tests {
     #[test]
     fn a_similarity_exactly_on_the_margin_is_not_shifted() {
         // Own similarity 1, the other exactly 1 - 0.5: a shift would change the softmax.
-        let (loss, gradient) = global(vec![1.0f64, 0.5, 0.0, 1.0], 2, 0.5, 0.25);
+        let (loss, gradient) = global(vec![1.0f64, 0.5, 0.0, 1.0], 2, 0.5, 0.25, 1.0);
         let first = (1.0 + (-0.5f64).exp()).ln() + 0.5;
         let second = (1.0 + (-1.25f64).exp()).ln() + 0.5;
         assert!((loss - (first + second) / 2.0).abs() < 1e-15);

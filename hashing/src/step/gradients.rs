@@ -5,9 +5,11 @@ use twinbit_kernels::Modality;
 
 use super::{Keys, Losses, TrainingState};
 use crate::Error;
+use crate::config::RankingInput;
 use crate::in_place::read;
 use crate::keys::{BatchKeys, StepKeys};
 use crate::loss::ranking;
+use crate::loss::signs::{signs, straight_through};
 use crate::loss::{Differentiated, contrastive};
 use crate::real::Real;
 
@@ -40,7 +42,16 @@ impl<T: Real> TrainingState<T> {
             let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys);
             keys.fused(outputs, bits, &targets, self.settings.temperature)
         });
-        let ranking = (alpha < 1.0).then(|| ranking::fused(outputs, bits, self.settings.ranking()));
+        let ranking = (alpha < 1.0).then(|| {
+            let loss = self.settings.ranking();
+            match self.settings.ranking_input {
+                RankingInput::Outputs => ranking::fused(outputs, bits, loss),
+                RankingInput::Signs => {
+                    let [image, text] = outputs.map(|outputs| signs(outputs, bits));
+                    ranking::fused([&image, &text], bits, loss)
+                }
+            }
+        });
         let (losses, [image, text]) = self.combine(contrastive, ranking.transpose()?);
         let parameters = [
             self.networks[0].backward(&activations[0], &image)?,
@@ -121,7 +132,13 @@ impl<T: Real> TrainingState<T> {
         let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys).unpack(bits)?;
         let sides = [&outputs[0], &outputs[1]];
         let contrastive = contrastive::autodiff(sides, &keys, &targets, self.settings.temperature)?;
-        let ranking = ranking::autodiff(sides, self.settings.ranking())?;
+        let ranking = match self.settings.ranking_input {
+            RankingInput::Outputs => ranking::autodiff(sides, self.settings.ranking())?,
+            RankingInput::Signs => {
+                let (image, text) = (straight_through(sides[0])?, straight_through(sides[1])?);
+                ranking::autodiff([&image, &text], self.settings.ranking())?
+            }
+        };
         let alpha = self.settings.alpha;
         let total = ((&contrastive * alpha)? + (&ranking * (1.0 - alpha))?)?;
         let store = total.backward()?;

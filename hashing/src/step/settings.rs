@@ -1,7 +1,7 @@
 //! What a step computes and how.
 
 use super::Keys;
-use crate::config::{KeySource, Optimizer, RankingLoss, TrainConfig};
+use crate::config::{KeySource, Optimizer, RankingInput, RankingLoss, TrainConfig};
 use crate::loss::ranking::Ranking;
 use crate::real::Real;
 
@@ -24,6 +24,10 @@ pub struct StepSettings {
     pub keys: KeySource,
     /// The ranking loss.
     pub ranking: RankingLoss,
+    /// What the ranking loss compares.
+    pub ranking_input: RankingInput,
+    /// Temperature of the global ranking loss.
+    pub ranking_temperature: f64,
     /// Margin of the ranking loss.
     pub margin: f64,
     /// Shift of the ranking loss.
@@ -56,6 +60,8 @@ impl From<&TrainConfig> for StepSettings {
             alpha: config.alpha,
             keys: config.keys,
             ranking: config.ranking,
+            ranking_input: config.ranking_input,
+            ranking_temperature: config.ranking_temperature,
             margin: config.margin,
             shift: config.shift,
             temperature: config.temperature,
@@ -90,9 +96,9 @@ impl StepSettings {
     }
 
     pub(super) fn ranking(&self) -> Ranking {
-        let Self { margin, shift, .. } = *self;
+        let Self { margin, shift, ranking_temperature: temperature, .. } = *self;
         match self.ranking {
-            RankingLoss::Global => Ranking::Global { margin, shift },
+            RankingLoss::Global => Ranking::Global { margin, shift, temperature },
             RankingLoss::MaxMargin => Ranking::MaxMargin { margin },
         }
     }

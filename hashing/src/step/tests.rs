@@ -1,7 +1,7 @@
 //! Both ways against each other, and what is refused.
 
 use super::*;
-use crate::config::{KeySource, RankingLoss, TrainConfig};
+use crate::config::{KeySource, RankingInput, RankingLoss, TrainConfig};
 use crate::net::{Layer, layer_shapes};
 use crate::random::{Purpose, below, stream, unit};
 
@@ -86,6 +86,17 @@ fn so_do_those_of_the_max_margin_loss() {
             settings.ranking = RankingLoss::MaxMargin;
         });
     }
+}
+
+#[test]
+fn so_do_those_of_a_cooler_ranking_and_of_one_of_signs() {
+    both_ways_agree(|settings| settings.ranking_temperature = 0.1);
+    both_ways_agree(|settings| {
+        (settings.ranking_input, settings.ranking_temperature) = (RankingInput::Signs, 0.2);
+    });
+    both_ways_agree(|settings| {
+        (settings.ranking_input, settings.alpha, settings.shift) = (RankingInput::Signs, 0.0, 0.0);
+    });
 }
 
 #[test]

@@ -173,8 +173,8 @@ impl Experiment {
                 for &seed in &self.run.seeds {
                     let bits = CodeBits::new(bits).map_err(twinbit::Error::from)?;
                     let mut config = TrainConfig { bits, seed, ..TrainConfig::default() };
-                    self.settings.change(&mut config);
-                    method.settings.change(&mut config);
+                    self.settings.change(&Hyper::default(), &mut config);
+                    method.settings.change(&self.settings, &mut config);
                     config.validate().map_err(twinbit::Error::from)?;
                     trials.push((method.name.clone(), config));
                 }

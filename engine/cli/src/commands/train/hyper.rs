@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use twinbit::{CodeBits, KeySource, Optimizer, RankingLoss, Schedule, TrainConfig};
+use twinbit::{CodeBits, KeySource, Optimizer, RankingInput, RankingLoss, Schedule, TrainConfig};
 
 use crate::failure::{Failure, Result};
 
@@ -40,6 +40,12 @@ pub struct Hyper {
     /// The ranking loss
     #[arg(long, value_enum)]
     ranking: Option<RankingName>,
+    /// What the ranking loss compares
+    #[arg(long, value_enum)]
+    ranking_input: Option<RankingInputName>,
+    /// Temperature of the ranking loss
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    ranking_temperature: Option<f64>,
     /// Margin of the ranking loss
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     margin: Option<f64>,
@@ -118,7 +124,8 @@ enum Preset {
 enum Method {
     /// The published method
     Ucch,
-    /// Beyond it: neighbors as positives, dropout, a higher learning rate, fewer epochs
+    /// Beyond it: neighbors as positives, dropout, a higher learning rate, fewer epochs; with the preset
+    /// for captions a ranking loss on signs alone
     UcchPlus,
 }
 
@@ -140,6 +147,15 @@ enum RankingName {
     Global,
     /// Over the negatives within the margin: the ablation
     MaxMargin,
+}
+
+#[derive(Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RankingInputName {
+    /// The networks' outputs
+    Outputs,
+    /// Their signs, as a search does
+    Signs,
 }
 
 #[derive(Clone, Copy, ValueEnum, Deserialize)]
@@ -170,14 +186,15 @@ impl Hyper {
             )));
         }
         let mut config = TrainConfig { bits, ..TrainConfig::default() };
-        self.change(&mut config);
+        self.change(&Self::default(), &mut config);
         config.validate().map_err(twinbit::Error::from)?;
         Ok(config)
     }
 
     /// Sets what is given and leaves the rest; a preset sets everything but bits and
-    /// seed first, then the method what it changes.
-    pub fn change(&self, config: &mut TrainConfig) {
+    /// seed first, then the method what it changes. `before` are the options that made `config`: their
+    /// preset, where there is none here, decides what the method means.
+    pub fn change(&self, before: &Self, config: &mut TrainConfig) {
         let (bits, seed) = (config.bits, config.seed);
         match self.preset {
             None => {}
@@ -185,14 +202,17 @@ impl Hyper {
             Some(Preset::Paper) => *config = TrainConfig { seed, ..TrainConfig::paper(bits) },
             Some(Preset::Captions) => *config = TrainConfig { seed, ..TrainConfig::captions(bits) },
         }
-        if let Some(Method::UcchPlus) = self.method {
-            *config = config.clone().plus();
+        match (self.method, self.preset.or(before.preset)) {
+            (None | Some(Method::Ucch), _) => {}
+            (Some(Method::UcchPlus), Some(Preset::Captions)) => *config = config.clone().plus_for_captions(),
+            (Some(Method::UcchPlus), _) => *config = config.clone().plus(),
         }
         put(&mut config.hidden, self.hidden);
         if let Some(&[image, text]) = self.layers.as_deref() {
             (config.image_layers, config.text_layers) = (image, text);
         }
         put(&mut config.alpha, self.alpha);
+        put(&mut config.ranking_temperature, self.ranking_temperature);
         put(&mut config.margin, self.margin);
         put(&mut config.shift, self.shift);
         put(&mut config.temperature, self.temperature);
@@ -220,6 +240,11 @@ impl Hyper {
             RankingName::MaxMargin => RankingLoss::MaxMargin,
         };
         put(&mut config.ranking, self.ranking.map(ranking));
+        let input = |name| match name {
+            RankingInputName::Outputs => RankingInput::Outputs,
+            RankingInputName::Signs => RankingInput::Signs,
+        };
+        put(&mut config.ranking_input, self.ranking_input.map(input));
         let optimizer = |name| match name {
             OptimizerName::Adam => Optimizer::Adam,
             OptimizerName::Sgd => Optimizer::Sgd,
@@ -298,10 +323,22 @@ mod tests {
     #[test]
     fn a_method_changes_the_preset_and_options_change_the_method() {
         let plus = config("--preset captions --method ucch-plus --dropout 0.1").unwrap();
-        let expected = TrainConfig::captions(CodeBits::B128).plus();
+        let expected = TrainConfig::captions(CodeBits::B128).plus_for_captions();
         assert_eq!(plus, TrainConfig { dropout: 0.1, ..expected });
         let plain = config("--method ucch").unwrap();
         assert_eq!(plain, TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() });
+    }
+
+    #[test]
+    fn a_method_means_what_the_preset_before_it_says() {
+        let [before, after] = ["--preset captions --hidden 64", "--method ucch-plus"].map(|line| {
+            Line::try_parse_from(std::iter::once("train").chain(line.split_whitespace())).unwrap().hyper
+        });
+        let mut config = TrainConfig { bits: CodeBits::B128, ..TrainConfig::default() };
+        before.change(&Hyper::default(), &mut config);
+        after.change(&before, &mut config);
+        let expected = TrainConfig::captions(CodeBits::B128).plus_for_captions();
+        assert_eq!(config, TrainConfig { hidden: 64, ..expected });
     }
 
     #[test]

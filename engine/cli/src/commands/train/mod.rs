@@ -7,7 +7,7 @@ mod watch;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use twinbit::{Collection, Model, Outcome, Scores};
 
@@ -42,9 +42,6 @@ pub struct Arguments {
     /// Text features, row by row the partners of the image features
     #[arg(long, value_name = "Y.npy", requires = "image")]
     text: Option<PathBuf>,
-    /// Training method
-    #[arg(long, value_enum, default_value_t = Method::Ucch)]
-    method: Method,
     /// Writes the model to this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -72,12 +69,6 @@ pub struct Arguments {
     hyper: Hyper,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Method {
-    /// Unsupervised contrastive cross-modal hashing
-    Ucch,
-}
-
 /// The last line of `train --json`.
 #[derive(Serialize)]
 struct Finished {
@@ -90,7 +81,6 @@ struct Finished {
 
 /// Trains a model and installs it.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
-    let Method::Ucch = arguments.method;
     curves::check_name(arguments.plot.as_deref())?;
     folder_exists("--save", arguments.save.as_deref())?;
     folder_exists("--checkpoint", arguments.checkpoint.as_deref())?;

@@ -107,7 +107,7 @@ impl Clip {
                 filter: Filter::Bicubic,
                 middle: Middle::Down,
                 mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-                deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+                deviation: [0.268_629_54, 0.261_302_6, 0.275_777_1],
             },
             patches: Convolution::new(
                 [3, config.patch_size],

@@ -3,8 +3,8 @@
 //! The package holds the UCCH method (Hu, Zhu, Lin, Peng, Zhao, Peng, "Unsupervised Contrastive
 //! Cross-modal Hashing", IEEE TPAMI 45(3), 2023): two multi-layer perceptrons, a contrastive and a
 //! ranking loss, a memory bank, and the trainer that minimizes them; the model file; and the
-//! retrieval metrics. It knows no files and no database: features come in through [`PairSource`],
-//! models leave as bytes.
+//! retrieval metrics. It knows no database, and no files but an [`ImageEncoder`]'s folder: features come
+//! in through [`PairSource`], models leave as bytes.
 //!
 //! ```
 //! use twinbit_hashing::{Features, TrainConfig, Trainer};

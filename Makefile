@@ -14,7 +14,7 @@ endif
 # Where a run of the scorecard leaves its results.
 SCORECARD := $(or $(CARGO_TARGET_DIR),target)/scorecard
 
-.PHONY: demo test check setup format bench bench-peers bench-storage bench-billion bench-train bench-encoder install scorecard scorecard-long kernels kernels-check
+.PHONY: demo test check setup format bench bench-peers bench-storage bench-billion bench-train bench-encoder bench-backbones install scorecard scorecard-long kernels kernels-check
 
 demo: setup
 	$(CARGO) run $(FLAGS) --bin twinbit -- demo $(DEMO)
@@ -78,6 +78,11 @@ bench-train: setup .venv/train
 bench-encoder: setup .venv/encoder
 	program=$$($(CARGO) bench --locked --workspace --bench image_encoder --no-run 2>&1 \
 	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/encoder.py "$$program"
+
+# Larger backbones beside PyTorch on the same random weights and pictures, in turns.
+bench-backbones: setup .venv/backbones
+	program=$$($(CARGO) bench --locked --workspace --bench image_encoder --no-run 2>&1 \
+	    | sed -n 's/.*Executable.*(\(.*\))$$/\1/p') && .venv/bin/python bench/peers/backbones.py "$$program"
 
 install: setup
 	$(CARGO) install --locked --path engine/cli

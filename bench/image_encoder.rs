@@ -1,14 +1,16 @@
-//! What EfficientNet-Lite0 takes for a picture.
+//! What EfficientNet-Lite0, or the network of a folder, takes for a picture.
 //!
 //! ```sh
 //! cargo bench --workspace --bench image_encoder -- --weights W.safetensors --pixels P --rounds 5
+//! cargo bench --workspace --bench image_encoder -- --folder F --pixels P --side 256
 //! ```
 //!
-//! `P` holds pictures of 224 x 224 one after the other, three bytes a pixel. Prints one line of JSON:
+//! `P` holds square pictures (224 x 224 unless `--side` tells) one after the other, three bytes a pixel. Prints one line of JSON:
 //! milliseconds a picture, pictures one by one and all in one call, and of each picture its features.
-//! `bench/peers/encoder.py` runs it in turns with ONNX Runtime; `RAYON_NUM_THREADS` sets the number of
+//! `bench/peers/encoder.py` runs it in turns with ONNX Runtime, `bench/peers/backbones.py` with PyTorch; `RAYON_NUM_THREADS` sets the number of
 //! threads.
 
+use std::path::Path;
 use std::time::Instant;
 
 use twinbit_hashing::{ImageEncoder, Picture};
@@ -30,19 +32,28 @@ fn median(rounds: usize, mut call: impl FnMut() -> Result<(), Failure>) -> Resul
 
 #[expect(clippy::print_stdout, reason = "a program prints its results")]
 fn main() -> Result<(), Failure> {
-    let (mut weights, mut pixels, mut rounds) = (String::new(), String::new(), 5);
+    let (mut weights, mut folder, mut pixels) = (String::new(), String::new(), String::new());
+    let (mut side, mut rounds) = (ImageEncoder::INPUT_SIDE, 5);
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--weights" => weights = value,
+            "--folder" => folder = value,
             "--pixels" => pixels = value,
+            "--side" => side = value.parse()?,
             "--rounds" => rounds = value.parse::<usize>()?.max(1),
-            _ => return Err(format!("{name} is no option: --weights, --pixels, --rounds").into()),
+            _ => {
+                return Err(
+                    format!("{name} is no option: --weights, --folder, --pixels, --side, --rounds").into()
+                );
+            }
         }
     }
-    let encoder = ImageEncoder::from_safetensors(&std::fs::read(&weights)?)?;
-    let side = ImageEncoder::INPUT_SIDE;
+    let encoder = match folder.as_str() {
+        "" => ImageEncoder::from_safetensors(&std::fs::read(&weights)?)?,
+        folder => ImageEncoder::from_folder(Path::new(folder))?,
+    };
     let pixels = std::fs::read(&pixels)?;
     let pictures = pixels.chunks_exact(3 * (side * side) as usize);
     let pictures: Vec<Picture> =

@@ -73,6 +73,7 @@ impl Convolution {
                 "tensor {tensor} has a kernel of {kernel} rows, expected an odd number up to {MOST_KERNEL}"
             )));
         }
+        bounded(&tensor, &[outputs, inputs, kernel, kernel])?;
         let mut filters = weights.read(&tensor, &[outputs, inputs / groups, kernel, kernel])?;
         let mut bias = match norm {
             Some(_) if !weights.has(&format!("{name}.bias")) => vec![0.0; outputs],
@@ -82,7 +83,6 @@ impl Convolution {
             fold_norm(weights, norm, &mut filters, &mut bias)?;
         }
         if groups > 1 {
-            bounded(&tensor, &[outputs, inputs, kernel, kernel])?;
             filters = without_groups(&filters, groups, outputs);
         }
         Ok(Self::new([inputs, kernel], [stride, kernel / 2], &filters, &bias))

@@ -81,8 +81,11 @@ impl ResNet {
         for (stage, count) in counts.iter_mut().enumerate() {
             let name = |at: usize| format!("layer{}.{at}", stage + 1);
             let mut blocks = Vec::new();
-            // Whatever is missing of a stage's first block is told.
-            while blocks.is_empty() || weights.has(&format!("{}.conv1.weight", name(blocks.len()))) {
+            // A block part of which is missing is told, not left out; so is a stage's first.
+            let has = |at: usize| {
+                ["conv1", "conv2"].iter().any(|part| weights.has(&format!("{}.{part}.weight", name(at))))
+            };
+            while blocks.is_empty() || has(blocks.len()) {
                 let stride = if stage > 0 && blocks.is_empty() { 2 } else { 1 };
                 let block = Block::read(weights, &name(blocks.len()), channels, stride, groups)?;
                 channels = block.last.outputs();

@@ -134,7 +134,9 @@ fn layers(weights: &Weights) -> Result<(Vec<Layer>, usize, bool), Error> {
     let mut layers = Vec::new();
     let (mut at, mut channels, mut has_norm) = (0, 3, false);
     loop {
-        let has = |at: usize| weights.has(&format!("features.{at}.weight"));
+        // A layer half of which is missing is told, not left out.
+        let has =
+            |at: usize| ["weight", "bias"].iter().any(|part| weights.has(&format!("features.{at}.{part}")));
         if layers.is_empty() || has(at) {
             let norm = format!("features.{}", at + 1);
             let norm = weights.has(&format!("{norm}.running_mean")).then_some(norm);

@@ -238,6 +238,14 @@ pub enum Error {
         /// What is wrong with them.
         reason: String,
     },
+    /// A folder that should hold a text tower does not, or one that is not supported.
+    #[error("the text encoder in {} cannot be used: {reason}", folder.display())]
+    TextTower {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The code kernels refused their input.
     #[error("the code kernels refused their input; see the cause")]
     Kernel(#[from] twinbit_kernels::Error),

@@ -3,8 +3,8 @@
 //! The package holds the UCCH method (Hu, Zhu, Lin, Peng, Zhao, Peng, "Unsupervised Contrastive
 //! Cross-modal Hashing", IEEE TPAMI 45(3), 2023): two multi-layer perceptrons, a contrastive and a
 //! ranking loss, a memory bank, and the trainer that minimizes them; the model file; and the
-//! retrieval metrics. It knows no database, and no files but an [`ImageEncoder`]'s folder: features come
-//! in through [`PairSource`], models leave as bytes.
+//! retrieval metrics. It knows no database: features come in through [`PairSource`], models leave as bytes.
+//! Only pretrained encoders are read from files, in a folder.
 //!
 //! ```
 //! use twinbit_hashing::{Features, TrainConfig, Trainer};
@@ -58,6 +58,7 @@ mod text;
 #[cfg(test)]
 mod toy;
 mod trainer;
+mod transformer;
 mod validation;
 
 pub use bank::MemoryBank;
@@ -76,5 +77,5 @@ pub use report::{EpochReport, Observer, Outcome, Scores};
 pub use source::{Features, PairSource};
 pub use spec::ModelSpec;
 pub use step::{Batch, Differentiation, Keys, Losses, Pass, StepSettings, TrainingState};
-pub use text::{TextFeaturizer, TextKind};
+pub use text::{TextFeaturizer, TextKind, TextTower};
 pub use trainer::Trainer;

@@ -12,6 +12,7 @@ mod mutate;
 mod row;
 mod strace;
 mod table;
+pub mod towers;
 mod workload;
 
 pub use data::data_set;

@@ -94,6 +94,19 @@ impl ImageEncoder {
         Self { id: format!("{}-{hash}", backbone.name()).into(), backbone: backbone.into() }
     }
 
+    /// An encoder with the weights of the file `model.safetensors` in a folder, as
+    /// [`from_safetensors`](Self::from_safetensors) reads them.
+    ///
+    /// # Errors
+    /// [`Error::EncoderFile`] when there is no such file, and as there.
+    pub fn from_folder(folder: &std::path::Path) -> Result<Self, Error> {
+        let path = folder.join("model.safetensors");
+        match std::fs::read(&path) {
+            Ok(bytes) => Self::from_safetensors(&bytes),
+            Err(source) => Err(Error::EncoderFile { path, source }),
+        }
+    }
+
     /// Names the weights and everything that is done to a picture: features with different ids
     /// cannot be compared.
     pub fn id(&self) -> &str {

@@ -112,7 +112,10 @@ impl FromStr for ImageEncoding {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "efficientnet-lite0" => Ok(Self::EfficientNetLite0),
-            _ => Err(Error::UnknownEncoding { name: name.to_owned(), known: "efficientnet-lite0" }),
+            _ => Err(Error::UnknownEncoding {
+                name: name.to_owned(),
+                known: "efficientnet-lite0, or the path of a folder",
+            }),
         }
     }
 }
@@ -124,7 +127,10 @@ impl FromStr for TextEncoding {
         match name {
             "ngram" => Ok(Self::Ngram),
             "bow" => Ok(Self::Bow),
-            _ => Err(Error::UnknownEncoding { name: name.to_owned(), known: "ngram, bow" }),
+            _ => Err(Error::UnknownEncoding {
+                name: name.to_owned(),
+                known: "ngram, bow, or the path of a folder",
+            }),
         }
     }
 }

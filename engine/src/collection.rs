@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use twinbit_storage::{CollectionId, CollectionView, FieldId};
@@ -9,13 +10,14 @@ use twinbit_storage::{CollectionId, CollectionView, FieldId};
 use crate::database::Database;
 use crate::encode::Encoder;
 use crate::entry::Entry;
+use crate::featurizers::{check_id, known};
 use crate::field::check_field_name;
 use crate::install;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::train::Trainer;
 use crate::writer::Writer;
-use crate::{Compacted, Error, Field, Indexed, Model, Record, RecordId, Result, Schema, Value};
+use crate::{Compacted, Error, Field, Indexed, Modality, Model, Record, RecordId, Result, Schema, Value};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
 ///
@@ -195,6 +197,32 @@ impl Collection {
     pub fn remove_index(&self, name: &str) -> Result<()> {
         let (field, _) = self.shared_schema(&self.view()?)?.resolve(name)?;
         Ok(self.database.store().remove_index(self.id, field)?)
+    }
+
+    /// Says where the folder of an encoder is now. It must hold the encoder that the collection knows: the
+    /// new place is written down, and counts for everybody who opens the database from then on.
+    ///
+    /// # Errors
+    /// [`Error::Encoder`] when the folder holds something else; [`Error::Schema`] when the collection reads
+    /// no encoder of this modality from a folder.
+    ///
+    /// # Blocking
+    /// As [`install`](Self::install).
+    pub fn move_encoder(&self, modality: Modality, folder: impl AsRef<Path>) -> Result<()> {
+        let schema = self.schema()?;
+        if schema.folder(modality).is_none() {
+            let reason = "the encoder of this modality comes from no folder, so there is nothing to move";
+            return Err(Error::Schema { reason });
+        }
+        let folder = folder.as_ref();
+        let whole = std::path::absolute(folder).map_err(|source| Error::Io {
+            path: folder.to_path_buf(),
+            operation: "find",
+            source,
+        })?;
+        check_id(modality, &whole, schema.featurizer(modality), &known(modality, &whole)?.id)?;
+        let config = schema.with_folder(modality, whole).to_config()?;
+        Ok(self.database.store().set_application(self.id, config.application)?)
     }
 
     /// Trains a pair of hash networks for this collection.

@@ -5,19 +5,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use twinbit_hashing::ImageEncoder;
-use twinbit_storage::{
-    CollectionConfig, CollectionId, CollectionInfo, CollectionView, FieldSpec, Store, StoreOptions,
-};
+use twinbit_storage::{CollectionConfig, CollectionId, CollectionInfo, CollectionView, Store, StoreOptions};
 
 use crate::accelerator::Accelerator;
 use crate::collection::Collection;
 use crate::database_snapshot::DatabaseSnapshot;
+use crate::encoder_folder::EncoderFolders;
+use crate::featurizers::described;
 use crate::indexer::MultiIndexer;
 use crate::options::Builder;
 use crate::{
-    Copied, DeviceStatus, Error, ImageEncoding, ImageKind, Model, ModelId, RepairReport, Result, Schema,
-    VerifyReport,
+    Copied, DeviceStatus, Error, Modality, Model, ModelId, RepairReport, Result, Schema, VerifyReport,
 };
 
 /// An open database. Clones share it; dropping the last one closes it.
@@ -43,8 +41,8 @@ pub struct Database {
     inner: Arc<Inner>,
 }
 
-/// A schema beside the declared fields that it was parsed from.
-type ParsedSchema = (Vec<FieldSpec>, Arc<Schema>);
+/// A schema beside the definition that it was parsed from.
+type ParsedSchema = (CollectionConfig, Arc<Schema>);
 
 struct Inner {
     path: PathBuf,
@@ -52,10 +50,13 @@ struct Inner {
     /// Scans, encoding and training share these threads.
     pool: Arc<rayon::ThreadPool>,
     accelerator: Accelerator,
-    /// Parsed schemas by collection, each beside the fields that it was parsed from.
+    /// Parsed schemas by collection, each beside the definition that it was parsed from.
     schemas: Mutex<BTreeMap<u32, ParsedSchema>>,
     /// The models in use, read and checked once.
     models: Mutex<BTreeMap<ModelId, Model>>,
+    encoders: EncoderFolders,
+    /// Where the encoders of images and of texts are, whatever the collections say.
+    encoder_folders: [Option<PathBuf>; 2],
 }
 
 /// A panic elsewhere leaves these caches whole, because each is changed by one insertion.
@@ -124,6 +125,8 @@ impl Database {
             accelerator,
             schemas: Mutex::default(),
             models: Mutex::default(),
+            encoders: EncoderFolders::default(),
+            encoder_folders: options.encoder_folders,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -137,7 +140,8 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Name`], [`Error::Schema`] and [`Error::FieldName`] for what cannot
-    /// be created; [`Error::MissingFeature`] for an encoder that this build lacks.
+    /// be created; [`Error::MissingFeature`] for an encoder that this build lacks, [`Error::Encoder`] for one
+    /// that is not in its folder.
     pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection> {
         let config = new_config(name, schema)?;
         let id = self.store().create_collection(name, config)?;
@@ -306,6 +310,21 @@ impl Database {
         self.inner.pool.install(work)
     }
 
+    /// The encoders read so far.
+    pub(crate) fn encoder_folders(&self) -> &EncoderFolders {
+        &self.inner.encoders
+    }
+
+    /// Where to read the encoder of a modality.
+    pub(crate) fn encoder_folder<'a>(&'a self, schema: &'a Schema, modality: Modality) -> &'a Path {
+        let [image, text] = &self.inner.encoder_folders;
+        let given = match modality {
+            Modality::Image => image,
+            Modality::Text => text,
+        };
+        given.as_deref().or_else(|| schema.folder(modality)).unwrap_or(Path::new(""))
+    }
+
     fn info(&self, name: &str) -> Result<CollectionInfo> {
         self.store()
             .collections()
@@ -317,14 +336,14 @@ impl Database {
     /// The schema of a collection, parsed once.
     pub(crate) fn schema(&self, id: CollectionId, info: &CollectionInfo) -> Result<Arc<Schema>> {
         let mut schemas = lock(&self.inner.schemas);
-        // Fields are added, and gain and lose indexes.
-        if let Some((fields, schema)) = schemas.get(&id.0)
-            && *fields == info.config.fields
+        // Fields are added, and gain and lose indexes; encoders are moved.
+        if let Some((config, schema)) = schemas.get(&id.0)
+            && *config == info.config
         {
             return Ok(Arc::clone(schema));
         }
         let schema = Arc::new(Schema::from_config(&info.config)?);
-        schemas.insert(id.0, (info.config.fields.clone(), Arc::clone(&schema)));
+        schemas.insert(id.0, (info.config.clone(), Arc::clone(&schema)));
         Ok(schema)
     }
 
@@ -370,28 +389,7 @@ fn new_config(name: &str, schema: Schema) -> Result<CollectionConfig> {
     if name.is_empty() || name.len() > 255 || name.chars().any(|c| c.is_control() || c == '/') {
         return Err(Error::Name { name: name.to_owned() });
     }
-    let schema = match schema.image_kind() {
-        ImageKind::Pictures(encoding) => schema.with_image_featurizer(image_encoder(encoding)?.id()),
-        _ => schema,
-    };
-    schema.to_config()
-}
-
-/// The encoder of this name; its weights are unpacked once.
-pub(crate) fn image_encoder(encoding: ImageEncoding) -> Result<ImageEncoder> {
-    match encoding {
-        ImageEncoding::EfficientNetLite0 => efficientnet_lite0(),
-    }
-}
-
-#[cfg(feature = "efficientnet-lite0")]
-fn efficientnet_lite0() -> Result<ImageEncoder> {
-    Ok(ImageEncoder::efficientnet_lite0()?)
-}
-
-#[cfg(not(feature = "efficientnet-lite0"))]
-fn efficientnet_lite0() -> Result<ImageEncoder> {
-    Err(Error::MissingFeature { feature: "efficientnet-lite0" })
+    described(schema)?.to_config()
 }
 
 #[cfg(test)]

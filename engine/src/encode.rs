@@ -10,12 +10,13 @@ use std::sync::Arc;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
-use twinbit_hashing::{DecodeLimits, Picture, TextFeaturizer};
+use twinbit_hashing::{DecodeLimits, Picture};
 use twinbit_kernels::CodesBuf;
 use twinbit_storage::{CollectionView, FieldId, NewRecord, TextInput};
 
-use crate::database::{Database, image_encoder};
+use crate::database::Database;
 use crate::entry::Entry;
+use crate::featurizers::Featurizers;
 use crate::field::OF;
 use crate::rerank;
 use crate::{
@@ -30,6 +31,7 @@ pub(crate) struct Encoder {
     schema: Arc<Schema>,
     collection: Arc<str>,
     model: Option<Model>,
+    featurizers: Arc<Featurizers>,
 }
 
 /// One modality's input, checked, in the form it is kept.
@@ -37,6 +39,15 @@ pub(crate) struct Encoder {
 pub(crate) enum Kept<'a> {
     Features(Cow<'a, [f16]>),
     Text(Cow<'a, str>),
+}
+
+impl Kept<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Features(_) => None,
+        }
+    }
 }
 
 /// A record ready to be written.
@@ -86,7 +97,8 @@ impl Prepared<'_> {
 impl Encoder {
     pub(crate) fn new(database: &Database, schema: Arc<Schema>, view: &CollectionView) -> Result<Self> {
         let (collection, model) = (view.info().name.as_str().into(), database.model(view)?);
-        Ok(Self { database: database.clone(), schema, collection, model })
+        let featurizers = Arc::new(Featurizers::new(database, &schema));
+        Ok(Self { database: database.clone(), schema, collection, model, featurizers })
     }
 
     pub(crate) fn schema(&self) -> &Schema {
@@ -136,7 +148,7 @@ impl Encoder {
         }
         let [image, text] = &record.inputs;
         let kept = |modality, input: &'a Option<Input>| {
-            input.as_ref().map(|input| self.kept(modality, input, place)).transpose()
+            input.as_ref().map(|input| self.kept_of_record(modality, input, place)).transpose()
         };
         let [image_code, text_code] = &record.codes;
         let code = |modality, input: &Option<Input>, code: &'a Option<Vec<u8>>| {
@@ -219,6 +231,22 @@ impl Encoder {
         Ok(fields)
     }
 
+    /// [`kept`](Self::kept) for an input that is to be stored: text is stored as text, for all that queries
+    /// may bring the features of a pretrained encoder.
+    fn kept_of_record<'a>(
+        &self,
+        modality: Modality,
+        input: &'a Input,
+        place: impl Fn() -> Place,
+    ) -> Result<Kept<'a>> {
+        match (modality, input, self.schema.text_kind()) {
+            (Modality::Text, Input::Features(_), TextKind::Text(_)) => {
+                Err(self.wrong_input(modality, input, place))
+            }
+            _ => self.kept(modality, input, place),
+        }
+    }
+
     /// Checks an input and brings it into the form in which it is kept.
     fn kept<'a>(&self, modality: Modality, input: &'a Input, place: impl Fn() -> Place) -> Result<Kept<'a>> {
         match (modality, input) {
@@ -231,13 +259,7 @@ impl Encoder {
                         place: place(),
                         source: source.into(),
                     };
-                    let encoder = image_encoder(encoding)?;
-                    if encoder.id() != self.schema.image_featurizer() {
-                        return Err(Error::EncoderChanged {
-                            expected: self.schema.image_featurizer().to_owned(),
-                            got: encoder.id().to_owned(),
-                        });
-                    }
+                    let encoder = self.featurizers.image(encoding)?;
                     let picture = Picture::decode(bytes, &DecodeLimits::default()).map_err(unreadable)?;
                     let values = encoder.encode(&[picture]).map_err(unreadable)?;
                     self.rounded(modality, &values, place)
@@ -288,7 +310,7 @@ impl Encoder {
     fn add_codes(&self, model: &Model, modality: Modality, prepared: &mut [Result<Prepared<'_>>]) {
         let rows: Vec<&Kept<'_>> =
             prepared.iter().flatten().filter_map(|record| record.kept(modality)).collect();
-        let together = encode_rows(model, modality, &rows);
+        let together = encode_rows(model, &self.featurizers, modality, &rows);
         let mut row = 0;
         for slot in prepared {
             let Ok(record) = slot else { continue };
@@ -296,7 +318,8 @@ impl Encoder {
             // When the rows cannot be encoded together, one of them is to blame: find it.
             let code = match &together {
                 Ok(codes) => Ok(codes.as_codes().row(row)),
-                Err(_) => encode_rows(model, modality, &[kept]).map(|codes| codes.as_codes().row(0)),
+                Err(_) => encode_rows(model, &self.featurizers, modality, &[kept])
+                    .map(|codes| codes.as_codes().row(0)),
             };
             row += 1;
             match code {
@@ -331,7 +354,7 @@ impl Encoder {
         let mut encoded = CodesBuf::new(self.schema.bits());
         if let Some(model) = &self.model {
             let rows: Vec<&Kept<'_>> = kept.iter().flatten().collect();
-            encoded = encode_rows(model, modality, &rows)?;
+            encoded = encode_rows(model, &self.featurizers, modality, &rows)?;
         }
         if encoded.rows() == inputs.len() {
             return Ok(encoded);
@@ -381,7 +404,7 @@ impl Encoder {
         let Some(model) = &self.model else { return Err(self.cannot_encode()) };
         let kept = self.kept(modality, input, place)?;
         let mut values = vec![0.0; model.spec().width(modality)];
-        write_row(&kept, model.text_featurizer(), &mut values)?;
+        write_rows(model, &self.featurizers, &[&kept], &mut values)?;
         Ok(model.outputs(modality, &values)?)
     }
 
@@ -397,28 +420,39 @@ impl Encoder {
 }
 
 /// The codes of inputs, in their order.
-pub(crate) fn encode_rows(model: &Model, modality: Modality, rows: &[&Kept<'_>]) -> Result<CodesBuf> {
-    let width = model.spec().width(modality);
-    let mut values = vec![0.0; rows.len() * width];
-    values
-        .par_chunks_mut(width)
-        .zip(rows)
-        .try_for_each(|(out, kept)| write_row(kept, model.text_featurizer(), out))?;
+pub(crate) fn encode_rows(
+    model: &Model,
+    featurizers: &Featurizers,
+    modality: Modality,
+    rows: &[&Kept<'_>],
+) -> Result<CodesBuf> {
+    let mut values = vec![0.0; rows.len() * model.spec().width(modality)];
+    write_rows(model, featurizers, rows, &mut values)?;
     Ok(model.encode(modality, &values)?)
 }
 
-/// The values that a network reads, from an input as it is kept.
-pub(crate) fn write_row(kept: &Kept<'_>, featurizer: Option<&TextFeaturizer>, out: &mut [f32]) -> Result<()> {
-    match (kept, featurizer) {
-        (Kept::Features(values), _) => {
-            let width = values.len().min(out.len());
-            if let (Some(values), Some(out)) = (values.get(..width), out.get_mut(..width)) {
-                values.convert_to_f32_slice(out);
-            }
+/// The values that a network reads, row after row, from inputs of one modality as they are kept.
+fn write_rows(model: &Model, featurizers: &Featurizers, rows: &[&Kept<'_>], out: &mut [f32]) -> Result<()> {
+    let width = out.len() / rows.len().max(1);
+    let texts: Vec<&str> = rows.iter().filter_map(|row| row.text()).collect();
+    if !texts.is_empty() && texts.len() == rows.len() {
+        return featurizers.texts(model)?.encode(&texts, out);
+    }
+    // Of one modality a collection keeps either texts or features; a query may bring the other.
+    out.par_chunks_mut(width.max(1)).zip(rows).try_for_each(|(out, row)| match row {
+        Kept::Features(values) => {
+            write_features(values, out);
             Ok(())
         }
-        (Kept::Text(text), Some(featurizer)) => Ok(featurizer.encode(text, out)?),
-        (Kept::Text(_), None) => Err(Error::Training { reason: "texts need a fitted text encoder" }),
+        Kept::Text(text) => featurizers.texts(model)?.encode(&[text], out),
+    })
+}
+
+/// Widens kept features.
+pub(crate) fn write_features(values: &[f16], out: &mut [f32]) {
+    let width = values.len().min(out.len());
+    if let (Some(values), Some(out)) = (values.get(..width), out.get_mut(..width)) {
+        values.convert_to_f32_slice(out);
     }
 }
 

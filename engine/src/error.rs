@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use twinbit_kernels::cuda::CudaError;
 
-use crate::{ArrayError, FieldType, FilterError, Modality, ModelId, RecordId, SourceError};
+use crate::{ArrayError, EncoderError, FieldType, FilterError, Modality, ModelId, RecordId, SourceError};
 
 /// The result of every fallible call of this crate.
 ///
@@ -312,6 +312,9 @@ pub enum Error {
         /// Encoder of this build.
         got: String,
     },
+    /// An encoder cannot be had from its folder.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// A cargo feature is missing in this build.
     #[error("this build lacks the cargo feature \"{feature}\" of twinbit; build with it")]
     MissingFeature {

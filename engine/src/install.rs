@@ -9,7 +9,8 @@ use twinbit_storage::{CollectionView, Part};
 
 use crate::collection::Collection;
 use crate::encode::{Kept, encode_rows};
-use crate::{CodeBits, Error, Mismatch, Modality, Model, Result, Schema, TextKind};
+use crate::featurizers::Featurizers;
+use crate::{Error, Mismatch, Modality, Model, Result, Schema, TextEncoding, TextKind};
 
 /// Rows encoded at once; a multiple of every block of the code layout, so that blocks are appended
 /// without moving bits.
@@ -27,10 +28,11 @@ pub(crate) fn install(
     check_fit(&schema, model)?;
     let database = collection.database();
     let bytes = model.to_bytes();
+    let encoding = Encoding { model, featurizers: &Featurizers::new(database, &schema), collection: &name };
     let mut encode = |part: &Part| {
         database
             .run(|| {
-                let of = |modality| part_codes(&schema, model, part, modality, &name);
+                let of = |modality| encoding.part_codes(part, modality);
                 Ok::<_, Error>([of(Modality::Image)?, of(Modality::Text)?])
             })
             .map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)
@@ -78,64 +80,66 @@ pub(crate) fn check_fit(schema: &Schema, model: &Model) -> Result<()> {
         let (expected, got) = (expected.to_owned(), got.to_owned());
         mismatch(Mismatch::Featurizer { modality, expected, got })
     };
-    if spec.image_featurizer != schema.image_featurizer() {
-        return featurizer(Modality::Image, schema.image_featurizer(), &spec.image_featurizer);
+    let expected = schema.featurizer(Modality::Image);
+    if spec.image_featurizer != expected {
+        return featurizer(Modality::Image, expected, &spec.image_featurizer);
     }
-    let expected = match schema.text_kind() {
-        TextKind::Text(encoding) => encoding.name(),
-        TextKind::Features { .. } | TextKind::None => "none",
-    };
-    let got = model.text_featurizer().map_or("none", |featurizer| featurizer.kind().name());
-    if got != expected {
-        return featurizer(Modality::Text, expected, got);
-    }
-    Ok(())
-}
-
-/// The codes of every row of a part under a model, zero where a row lacks the modality.
-pub(crate) fn part_codes(
-    schema: &Schema,
-    model: &Model,
-    part: &Part,
-    modality: Modality,
-    collection: &str,
-) -> Result<CodesBuf> {
-    let starts: Vec<u32> = (0..part.rows()).step_by(ROWS_A_BLOCK as usize).collect();
-    let blocks: Vec<CodesBuf> = starts
-        .into_par_iter()
-        .map(|start| block_codes(schema.bits(), model, part, modality, start, collection))
-        .collect::<Result<_>>()?;
-    let mut codes = CodesBuf::new(schema.bits());
-    for block in blocks {
-        codes.append(block.as_codes())?;
-    }
-    Ok(codes)
-}
-
-fn block_codes(
-    bits: CodeBits,
-    model: &Model,
-    part: &Part,
-    modality: Modality,
-    start: u32,
-    collection: &str,
-) -> Result<CodesBuf> {
-    let present = part.present(modality);
-    let rows: Vec<u32> = (start..part.rows().min(start.saturating_add(ROWS_A_BLOCK))).collect();
-    let chosen: Vec<u32> = rows.iter().copied().filter(|&row| present.get(row as usize)).collect();
-    let input =
-        |&row: &u32| stored_input(part, modality, row)?.ok_or_else(|| not_kept(collection.to_owned()));
-    let kept: Vec<Kept<'_>> = chosen.iter().map(input).collect::<Result<_>>()?;
-    let encoded = encode_rows(model, modality, &kept.iter().collect::<Vec<_>>())?;
-    let mut codes = CodesBuf::new(bits);
-    let mut next = 0..encoded.rows();
-    for row in rows {
-        match present.get(row as usize).then(|| next.next()).flatten() {
-            Some(encoded_row) => codes.push(&encoded.as_codes().row(encoded_row))?,
-            None => codes.push_zero()?,
+    // A fitted featurizer is known by its kind: the model brings it along.
+    let got = model.text_featurizer().map_or(&*spec.text_featurizer, |featurizer| featurizer.kind().name());
+    match schema.text_kind() {
+        TextKind::Text(encoding @ (TextEncoding::Ngram | TextEncoding::Bow)) if *got != encoding.name() => {
+            featurizer(Modality::Text, &encoding.name(), got)
         }
+        TextKind::Text(TextEncoding::Ngram | TextEncoding::Bow) => Ok(()),
+        _ if got != schema.featurizer(Modality::Text) => {
+            featurizer(Modality::Text, schema.featurizer(Modality::Text), got)
+        }
+        _ => Ok(()),
     }
-    Ok(codes)
+}
+
+/// What it takes to encode what a collection holds.
+pub(crate) struct Encoding<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) featurizers: &'a Featurizers,
+    /// Name of the collection.
+    pub(crate) collection: &'a str,
+}
+
+impl Encoding<'_> {
+    /// The codes of every row of a part under the model, zero where a row lacks the modality.
+    pub(crate) fn part_codes(&self, part: &Part, modality: Modality) -> Result<CodesBuf> {
+        let starts: Vec<u32> = (0..part.rows()).step_by(ROWS_A_BLOCK as usize).collect();
+        let blocks: Vec<CodesBuf> = starts
+            .into_par_iter()
+            .map(|start| self.block_codes(part, modality, start))
+            .collect::<Result<_>>()?;
+        let mut codes = CodesBuf::new(self.model.spec().bits);
+        for block in blocks {
+            codes.append(block.as_codes())?;
+        }
+        Ok(codes)
+    }
+
+    fn block_codes(&self, part: &Part, modality: Modality, start: u32) -> Result<CodesBuf> {
+        let present = part.present(modality);
+        let rows: Vec<u32> = (start..part.rows().min(start.saturating_add(ROWS_A_BLOCK))).collect();
+        let chosen: Vec<u32> = rows.iter().copied().filter(|&row| present.get(row as usize)).collect();
+        let input = |&row: &u32| {
+            stored_input(part, modality, row)?.ok_or_else(|| not_kept(self.collection.to_owned()))
+        };
+        let kept: Vec<Kept<'_>> = chosen.iter().map(input).collect::<Result<_>>()?;
+        let encoded = encode_rows(self.model, self.featurizers, modality, &kept.iter().collect::<Vec<_>>())?;
+        let mut codes = CodesBuf::new(self.model.spec().bits);
+        let mut next = 0..encoded.rows();
+        for row in rows {
+            match present.get(row as usize).then(|| next.next()).flatten() {
+                Some(encoded_row) => codes.push(&encoded.as_codes().row(encoded_row))?,
+                None => codes.push_zero()?,
+            }
+        }
+        Ok(codes)
+    }
 }
 
 /// What is kept of one modality of a row.

@@ -3,7 +3,8 @@
 use twinbit_kernels::{Codes, CodesBuf};
 
 use crate::encode::Encoder;
-use crate::install::{check_fit, part_codes};
+use crate::featurizers::Featurizers;
+use crate::install::{Encoding, check_fit};
 use crate::snapshot::Snapshot;
 use crate::{Error, Modality, Model, Result};
 
@@ -61,10 +62,12 @@ impl<'a> Judged<'a> {
 
     /// The codes of each part; `None` where a part has none of that modality.
     pub(crate) fn codes(&self, modality: Modality) -> Result<Vec<Option<PartCodes<'a>>>> {
+        let featurizers = Featurizers::new(self.snapshot.database(), self.snapshot.shared_schema());
         let of = |part: &'a twinbit_storage::Part| match self.model {
             Some(model) => {
-                let codes = part_codes(self.snapshot.schema(), model, part, modality, self.snapshot.name())?;
-                Ok(Some(PartCodes::Encoded(codes)))
+                let encoding =
+                    Encoding { model, featurizers: &featurizers, collection: self.snapshot.name() };
+                Ok(Some(PartCodes::Encoded(encoding.part_codes(part, modality)?)))
             }
             None => Ok(part.codes(modality).map(PartCodes::Stored)),
         };

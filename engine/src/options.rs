@@ -1,11 +1,11 @@
 //! How a database is opened.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use twinbit_kernels::cuda::AnyMachine;
 
 use crate::database::Database;
-use crate::{Compaction, Device, DeviceCosts, Durability, Indexing, ReadMode, Result};
+use crate::{Compaction, Device, DeviceCosts, Durability, Indexing, Modality, ReadMode, Result};
 
 /// Options of a database; made by [`Database::builder`].
 ///
@@ -31,6 +31,7 @@ pub struct Builder {
     pub(crate) read_mode: ReadMode,
     pub(crate) compaction: Compaction,
     pub(crate) indexing: Indexing,
+    pub(crate) encoder_folders: [Option<PathBuf>; 2],
 }
 
 impl Builder {
@@ -98,6 +99,27 @@ impl Builder {
     /// [`Collection::build_indexes`](crate::Collection::build_indexes) does so by hand.
     pub fn indexing(mut self, indexing: Indexing) -> Self {
         self.indexing = indexing;
+        self
+    }
+
+    /// Reads encoders of a modality from this folder, wherever the collections say that theirs is: for
+    /// databases that are only read, or are used in several places.
+    /// [`Collection::move_encoder`](crate::Collection::move_encoder) writes a new place down instead.
+    ///
+    /// ```no_run
+    /// use twinbit::{Database, Modality};
+    ///
+    /// let clip = "/mnt/models/clip-vit-base-patch32";
+    /// let builder = Database::builder().encoder_folder(Modality::Image, clip).encoder_folder(Modality::Text, clip);
+    /// let database = builder.open_read_only("photos.twinbit")?;
+    /// # Ok::<(), twinbit::Error>(())
+    /// ```
+    pub fn encoder_folder(mut self, modality: Modality, folder: impl Into<PathBuf>) -> Self {
+        let [image, text] = &mut self.encoder_folders;
+        match modality {
+            Modality::Image => *image = Some(folder.into()),
+            Modality::Text => *text = Some(folder.into()),
+        }
         self
     }
 

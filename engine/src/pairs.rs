@@ -7,11 +7,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 use twinbit_hashing::{PairSource, TextFeaturizer};
 
-use crate::encode::{Kept, write_row};
+use crate::encode::{Kept, write_features};
 use crate::install::stored_input;
 use crate::rows::live_rows;
 use crate::snapshot::Snapshot;
-use crate::{Error, Modality, RecordId, Result, TextKind};
+use crate::text_encoder::TextEncoder;
+use crate::text_rows::TextRows;
+use crate::{Error, Modality, RecordId, Result};
 
 /// A row of a part.
 type Row = (u32, u32);
@@ -24,7 +26,17 @@ pub(crate) struct StoredPairs<'a> {
     texts: Vec<Row>,
     /// Where the texts of each image lie in `texts`.
     texts_of: Vec<Range<usize>>,
-    featurizer: Option<TextFeaturizer>,
+    features: TextFeatures,
+}
+
+/// Where the features of texts come from.
+enum TextFeatures {
+    /// They are what is kept.
+    Kept,
+    /// Made of the text each time.
+    Fitted(TextFeaturizer),
+    /// Made before, in the order of `texts`.
+    Rows(TextRows),
 }
 
 impl<'a> StoredPairs<'a> {
@@ -50,7 +62,7 @@ impl<'a> StoredPairs<'a> {
             images: Vec::new(),
             texts: Vec::new(),
             texts_of: Vec::new(),
-            featurizer: None,
+            features: TextFeatures::Kept,
         };
         for row in rows.iter().filter(|row| row.has_image) {
             if let Some(texts) = texts.get(&row.ordinal) {
@@ -64,7 +76,15 @@ impl<'a> StoredPairs<'a> {
     }
 
     pub(crate) fn with_featurizer(self, featurizer: TextFeaturizer) -> Self {
-        Self { featurizer: Some(featurizer), ..self }
+        Self { features: TextFeatures::Fitted(featurizer), ..self }
+    }
+
+    /// Makes the features of all texts once.
+    pub(crate) fn with_encoder(self, encoder: &TextEncoder) -> Result<Self> {
+        let texts = |range: Range<usize>| self.texts_in(self.texts.get(range).unwrap_or_default());
+        let folder = self.snapshot.database().path();
+        let rows = TextRows::encode(encoder, self.texts.len(), texts, folder)?;
+        Ok(Self { features: TextFeatures::Rows(rows), ..self })
     }
 
     /// Ids of the records with the images.
@@ -78,11 +98,15 @@ impl<'a> StoredPairs<'a> {
 
     /// All texts of the pairs.
     pub(crate) fn texts(&self) -> Result<Vec<String>> {
+        self.texts_in(&self.texts)
+    }
+
+    fn texts_in(&self, rows: &[Row]) -> Result<Vec<String>> {
         let text = |&row: &Row| match self.input(Modality::Text, row)? {
             Kept::Text(text) => Ok(text.into_owned()),
             Kept::Features(_) => Err(gone()),
         };
-        self.texts.par_iter().map(text).collect()
+        rows.par_iter().map(text).collect()
     }
 
     fn input(&self, modality: Modality, (part, row): Row) -> Result<Kept<'a>> {
@@ -90,21 +114,30 @@ impl<'a> StoredPairs<'a> {
         stored_input(part, modality, row)?.ok_or_else(gone)
     }
 
-    /// The row that stands for a pair in an epoch.
-    fn row(&self, modality: Modality, pair: u32, epoch: u32) -> Option<Row> {
-        match modality {
-            Modality::Image => self.images.get(pair as usize).copied(),
-            Modality::Text => {
-                let texts = self.texts.get(self.texts_of.get(pair as usize)?.clone())?;
-                let drawn = draw(self.seed, epoch, pair) % (texts.len() as u64).max(1);
-                texts.get(usize::try_from(drawn).ok()?).copied()
-            }
-        }
+    /// The text that stands for a pair in an epoch, by its place in `texts`.
+    fn text(&self, pair: u32, epoch: u32) -> Option<usize> {
+        let texts = self.texts_of.get(pair as usize)?;
+        let drawn = draw(self.seed, epoch, pair) % (texts.len() as u64).max(1);
+        Some(texts.start + usize::try_from(drawn).ok()?)
     }
 
     fn write(&self, modality: Modality, pair: u32, epoch: u32, out: &mut [f32]) -> Result<()> {
-        let row = self.row(modality, pair, epoch).ok_or_else(gone)?;
-        write_row(&self.input(modality, row)?, self.featurizer.as_ref(), out)
+        let row = match modality {
+            Modality::Image => self.images.get(pair as usize),
+            Modality::Text => {
+                let text = self.text(pair, epoch).ok_or_else(gone)?;
+                if let TextFeatures::Rows(rows) = &self.features {
+                    return rows.read(text, out);
+                }
+                self.texts.get(text)
+            }
+        };
+        match (self.input(modality, *row.ok_or_else(gone)?)?, &self.features) {
+            (Kept::Features(values), _) => write_features(&values, out),
+            (Kept::Text(text), TextFeatures::Fitted(featurizer)) => featurizer.encode(&text, out)?,
+            (Kept::Text(_), _) => return Err(Error::Training { reason: "texts need a text encoder" }),
+        }
+        Ok(())
     }
 }
 
@@ -114,8 +147,9 @@ impl PairSource for StoredPairs<'_> {
     }
 
     fn width(&self, modality: Modality) -> usize {
-        match (modality, self.snapshot.schema().text_kind(), &self.featurizer) {
-            (Modality::Text, TextKind::Text(_), Some(featurizer)) => featurizer.width(),
+        match (modality, &self.features) {
+            (Modality::Text, TextFeatures::Fitted(featurizer)) => featurizer.width(),
+            (Modality::Text, TextFeatures::Rows(rows)) => rows.width(),
             _ => self.snapshot.schema().width(modality).unwrap_or(0),
         }
     }

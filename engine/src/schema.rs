@@ -1,5 +1,7 @@
 //! What a collection holds: code length, id type, inputs of the two modalities, fields.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 use twinbit_storage::format::MAX_FIELDS;
 use twinbit_storage::{CollectionConfig, FieldId, InputKind};
@@ -14,9 +16,9 @@ use crate::{CodeBits, Error, FieldType, IdKind, ImageEncoding, Modality, Result,
 /// use twinbit::{CodeBits, ImageKind, Schema};
 ///
 /// let schema = Schema::new(CodeBits::B64).image_features(512);
-/// assert_eq!(schema.image_kind(), ImageKind::Features { width: 512 });
+/// assert_eq!(*schema.image_kind(), ImageKind::Features { width: 512 });
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageKind {
     /// Nothing but codes.
@@ -36,9 +38,9 @@ pub enum ImageKind {
 /// use twinbit::{CodeBits, Schema, TextEncoding, TextKind};
 ///
 /// let schema = Schema::new(CodeBits::B64).text_encoder(TextEncoding::Ngram);
-/// assert_eq!(schema.text_kind(), TextKind::Text(TextEncoding::Ngram));
+/// assert_eq!(*schema.text_kind(), TextKind::Text(TextEncoding::Ngram));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TextKind {
     /// Nothing but codes.
@@ -74,8 +76,17 @@ pub struct Schema {
     external_codes: bool,
     keep_inputs: bool,
     fields: Vec<(String, Field)>,
-    /// Id of the image encoder that made the kept features; filled in when the collection is created.
-    image_featurizer: Option<String>,
+    /// The encoders of images and texts, where they are known by an id; filled in when the collection is
+    /// created.
+    encoders: [Option<KnownEncoder>; 2],
+}
+
+/// A pretrained encoder, as a collection knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownEncoder {
+    pub(crate) id: String,
+    /// Values it makes of a picture or a text.
+    pub(crate) width: usize,
 }
 
 /// The part of a schema that storage keeps without understanding it.
@@ -87,6 +98,10 @@ struct Application {
     image_featurizer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text_encoder: Option<TextEncoding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text_featurizer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text_width: Option<usize>,
 }
 
 impl Schema {
@@ -100,7 +115,7 @@ impl Schema {
             external_codes: false,
             keep_inputs: true,
             fields: Vec::new(),
-            image_featurizer: None,
+            encoders: [None, None],
         }
     }
 
@@ -164,13 +179,13 @@ impl Schema {
     }
 
     /// What is taken as the image of a record.
-    pub fn image_kind(&self) -> ImageKind {
-        self.image
+    pub fn image_kind(&self) -> &ImageKind {
+        &self.image
     }
 
     /// What is taken as the text of a record.
-    pub fn text_kind(&self) -> TextKind {
-        self.text
+    pub fn text_kind(&self) -> &TextKind {
+        &self.text
     }
 
     /// Whether codes come from outside.
@@ -229,12 +244,32 @@ impl Schema {
 
     /// Width of the features of a modality, where the schema alone decides it.
     pub(crate) fn width(&self, modality: Modality) -> Option<usize> {
-        match (modality, self.image, self.text) {
+        let known = || self.encoder(modality).map(|encoder| encoder.width);
+        match (modality, &self.image, &self.text) {
             (Modality::Image, ImageKind::Features { width }, _)
-            | (Modality::Text, _, TextKind::Features { width }) => Some(width),
-            (Modality::Image, ImageKind::Pictures(encoding), _) => Some(encoding.width()),
+            | (Modality::Text, _, TextKind::Features { width }) => Some(*width),
+            (Modality::Image, ImageKind::Pictures(encoding), _) => encoding.width().or_else(known),
+            (Modality::Text, _, TextKind::Text(TextEncoding::Folder(_))) => known(),
             _ => None,
         }
+    }
+
+    /// The folder that the encoder of a modality is read from.
+    pub(crate) fn folder(&self, modality: Modality) -> Option<&Path> {
+        match (modality, &self.image, &self.text) {
+            (Modality::Image, ImageKind::Pictures(encoding), _) => encoding.folder(),
+            (Modality::Text, _, TextKind::Text(encoding)) => encoding.folder(),
+            _ => None,
+        }
+    }
+
+    /// The same with the encoder of a modality read from another folder.
+    pub(crate) fn with_folder(mut self, modality: Modality, folder: PathBuf) -> Self {
+        match modality {
+            Modality::Image => self.image = ImageKind::Pictures(ImageEncoding::Folder(folder)),
+            Modality::Text => self.text = TextKind::Text(TextEncoding::Folder(folder)),
+        }
+        self
     }
 
     /// What is taken as input of a modality, in words.
@@ -244,8 +279,8 @@ impl Schema {
             Modality::Image => match self.image {
                 ImageKind::None => "codes".to_owned(),
                 ImageKind::Features { width } => features(width),
-                ImageKind::Pictures(encoding) => {
-                    format!("a picture (or its {} features)", encoding.width())
+                ImageKind::Pictures(_) => {
+                    format!("a picture (or its {} features)", self.width(modality).unwrap_or(0))
                 }
             },
             Modality::Text => match self.text {
@@ -256,13 +291,26 @@ impl Schema {
         }
     }
 
-    /// Id of what made the image features; "none" when they come in.
-    pub(crate) fn image_featurizer(&self) -> &str {
-        self.image_featurizer.as_deref().unwrap_or("none")
+    /// The pretrained encoder of a modality, where there is one.
+    pub(crate) fn encoder(&self, modality: Modality) -> Option<&KnownEncoder> {
+        let [image, text] = &self.encoders;
+        match modality {
+            Modality::Image => image.as_ref(),
+            Modality::Text => text.as_ref(),
+        }
     }
 
-    pub(crate) fn with_image_featurizer(mut self, id: &str) -> Self {
-        self.image_featurizer = Some(id.to_owned());
+    /// Id of the pretrained encoder of a modality; "none" without one.
+    pub(crate) fn featurizer(&self, modality: Modality) -> &str {
+        self.encoder(modality).map_or("none", |encoder| &encoder.id)
+    }
+
+    pub(crate) fn with_encoder(mut self, modality: Modality, encoder: KnownEncoder) -> Self {
+        let [image, text] = &mut self.encoders;
+        match modality {
+            Modality::Image => *image = Some(encoder),
+            Modality::Text => *text = Some(encoder),
+        }
         self
     }
 
@@ -298,21 +346,26 @@ impl Schema {
             Ok(width) => Ok(InputKind::Features { width }),
             Err(_) => Err(Error::Schema { reason: "features are too wide" }),
         };
-        let mut application =
-            Application { image_featurizer: self.image_featurizer.clone(), ..Application::default() };
-        let image = match self.image {
+        let [image_encoder, text_encoder] = &self.encoders;
+        let mut application = Application {
+            image_featurizer: image_encoder.as_ref().map(|encoder| encoder.id.clone()),
+            text_featurizer: text_encoder.as_ref().map(|encoder| encoder.id.clone()),
+            text_width: text_encoder.as_ref().map(|encoder| encoder.width),
+            ..Application::default()
+        };
+        let image = match &self.image {
             ImageKind::None => InputKind::None,
-            ImageKind::Features { width } => features(width)?,
+            ImageKind::Features { width } => features(*width)?,
             ImageKind::Pictures(encoding) => {
-                application.image_encoder = Some(encoding);
-                features(encoding.width())?
+                application.image_encoder = Some(encoding.clone());
+                features(self.width(Modality::Image).unwrap_or(0))?
             }
         };
-        let text = match self.text {
+        let text = match &self.text {
             TextKind::None => InputKind::None,
-            TextKind::Features { width } => features(width)?,
+            TextKind::Features { width } => features(*width)?,
             TextKind::Text(encoding) => {
-                application.text_encoder = Some(encoding);
+                application.text_encoder = Some(encoding.clone());
                 InputKind::Text
             }
         };
@@ -325,7 +378,7 @@ impl Schema {
             external_codes: self.external_codes,
             fields: self.fields.iter().map(|(name, field)| field.spec(name)).collect(),
             application: serde_json::to_value(application)
-                .map_err(|_| Error::Schema { reason: "it cannot be written as JSON" })?,
+                .map_err(|_| Error::Schema { reason: "the path of an encoder's folder is not Unicode" })?,
         })
     }
 
@@ -334,6 +387,13 @@ impl Schema {
         const NEWER: &str = "it was written by a newer version of twinbit";
         let application =
             Application::deserialize(&config.application).map_err(|_| Error::Schema { reason: NEWER })?;
+        let image_width = match &config.image {
+            InputKind::Features { width } => *width as usize,
+            _ => 0,
+        };
+        let known = |id: Option<String>, width| id.map(|id| KnownEncoder { id, width });
+        let image_encoder = known(application.image_featurizer, image_width);
+        let text_encoder = known(application.text_featurizer, application.text_width.unwrap_or(0));
         let image = match (application.image_encoder, &config.image) {
             (Some(encoding), _) => ImageKind::Pictures(encoding),
             (None, InputKind::Features { width }) => ImageKind::Features { width: *width as usize },
@@ -352,7 +412,7 @@ impl Schema {
             external_codes: config.external_codes,
             keep_inputs: config.keep_inputs,
             fields: config.fields.iter().map(Field::from_spec).collect(),
-            image_featurizer: application.image_featurizer,
+            encoders: [image_encoder, text_encoder],
         })
     }
 }
@@ -360,6 +420,10 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn known(id: &str, width: usize) -> KnownEncoder {
+        KnownEncoder { id: id.to_owned(), width }
+    }
 
     fn features() -> Schema {
         Schema::new(CodeBits::B64).image_features(3).text_features(2)
@@ -374,10 +438,25 @@ mod tests {
             .keep_inputs(false)
             .field("year", Field::u64().indexed())
             .field("seen", Field::timestamp())
-            .with_image_featurizer("efficientnet-lite0/1234");
+            .with_encoder(Modality::Image, known("efficientnet-lite0/1234", 1280));
         let back = Schema::from_config(&schema.to_config().unwrap()).unwrap();
         assert_eq!(back, schema);
-        assert_eq!(back.image_featurizer(), "efficientnet-lite0/1234");
+        assert_eq!(back.featurizer(Modality::Image), "efficientnet-lite0/1234");
+    }
+
+    #[test]
+    fn a_schema_with_encoders_from_folders_survives_storage() {
+        let schema = Schema::new(CodeBits::B128)
+            .image_encoder(ImageEncoding::Folder("/models/a".into()))
+            .text_encoder(TextEncoding::Folder("/models/b".into()))
+            .with_encoder(Modality::Image, known("resnet50/1", 2048))
+            .with_encoder(Modality::Text, known("bert/2", 384));
+        let back = Schema::from_config(&schema.to_config().unwrap()).unwrap();
+        assert_eq!(back, schema);
+        assert_eq!(Modality::ALL.map(|modality| back.width(modality)), [Some(2048), Some(384)]);
+        let moved = back.with_folder(Modality::Text, "/models/c".into());
+        let folders = Modality::ALL.map(|modality| moved.folder(modality).unwrap().to_owned());
+        assert_eq!(folders, [Path::new("/models/a"), Path::new("/models/c")]);
     }
 
     #[test]

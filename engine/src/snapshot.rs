@@ -7,6 +7,7 @@ use twinbit_kernels::RowMask;
 use twinbit_storage::{CollectionView, Part};
 
 use crate::collection::Collection;
+use crate::database::Database;
 use crate::encode::Encoder;
 use crate::entry::{Entry, Fields, Hit, named};
 use crate::evaluate::{Evaluation, Queries, Recall};
@@ -137,6 +138,10 @@ impl Snapshot {
     /// When the model cannot be read.
     pub fn knows_text(&self, text: &str) -> Result<Option<bool>> {
         let model = self.collection.database().model(&self.view)?;
+        if model.is_some() && self.schema.folder(Modality::Text).is_some() {
+            // A pretrained encoder has something for every text.
+            return Ok(Some(true));
+        }
         let Some(featurizer) = model.as_ref().and_then(|model| model.text_featurizer()) else {
             return Ok(None);
         };
@@ -296,6 +301,10 @@ impl Snapshot {
 
     pub(crate) fn parts(&self) -> &[Arc<Part>] {
         &self.parts
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        self.collection.database()
     }
 
     pub(crate) fn shared_schema(&self) -> &Arc<Schema> {

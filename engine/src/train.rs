@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use twinbit_hashing::{EpochReport, Labels, Observer, PairSource, TextFeaturizer, TrainConfig};
 
 use crate::collection::Collection;
+use crate::featurizers::Featurizers;
 use crate::pairs::StoredPairs;
 use crate::snapshot::Snapshot;
+use crate::text_encoder::TextEncoder;
 use crate::training_checkpoint::{self, Keeper};
 use crate::{Error, Mismatch, Modality, Outcome, RecordId, Result, Schema, TextEncoding, TextKind};
 
@@ -136,7 +138,8 @@ impl<'a> Trainer<'a> {
 
     /// Trains on the pairs of a snapshot: the records with an image, each with its own text and
     /// those of the records whose `of` names it, one of which is drawn for each epoch. The text
-    /// encoder is fitted on these texts and travels in the model.
+    /// encoder is fitted on these texts and travels in the model; one from a folder makes their features once,
+    /// before the first epoch, into a temporary file.
     ///
     /// # Errors
     /// [`Error::InputsNotKept`] when there is nothing to train on by design, and what the trainer
@@ -148,7 +151,11 @@ impl<'a> Trainer<'a> {
         database.run(|| {
             let pairs = StoredPairs::of(snapshot, self.config.seed)?;
             let (pairs, featurizer) = match schema.text_kind() {
-                TextKind::Text(encoding) => {
+                TextKind::Text(TextEncoding::Folder(_)) => {
+                    let tower = Featurizers::new(&database, &schema).tower()?;
+                    (pairs.with_encoder(&TextEncoder::Tower(tower))?, None)
+                }
+                TextKind::Text(encoding @ (TextEncoding::Ngram | TextEncoding::Bow)) => {
                     let texts = pairs.texts()?;
                     let featurizer = fit_text(encoding, &texts)?;
                     (pairs.with_featurizer(featurizer.clone()), Some(featurizer))
@@ -199,7 +206,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<Outcome> {
         self.config.bits = schema.bits();
         let mut trainer =
-            twinbit_hashing::Trainer::new(self.config).featurizers(schema.image_featurizer(), text);
+            twinbit_hashing::Trainer::new(self.config).featurizers(schema.featurizer(Modality::Image), text);
+        trainer = trainer.text_tower(schema.featurizer(Modality::Text));
         if let Some(labels) = &self.labels {
             if labels.rows() != source.pairs() {
                 return Err(Error::Rows {
@@ -252,10 +260,10 @@ impl<F: FnMut(&EpochReport) -> ControlFlow<()>> Observer for EveryEpoch<F> {
 }
 
 /// Fits the text encoder of a collection on the texts it is to learn from.
-fn fit_text(encoding: TextEncoding, texts: &[String]) -> Result<TextFeaturizer> {
+fn fit_text(encoding: &TextEncoding, texts: &[String]) -> Result<TextFeaturizer> {
     let kind = match encoding {
-        TextEncoding::Ngram => twinbit_hashing::TextKind::Ngram,
         TextEncoding::Bow => twinbit_hashing::TextKind::Bow,
+        _ => twinbit_hashing::TextKind::Ngram,
     };
     Ok(TextFeaturizer::fit(kind, TextFeaturizer::DEFAULT_WIDTH, texts)?)
 }

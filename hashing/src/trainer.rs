@@ -44,6 +44,7 @@ pub struct Trainer {
     held_out: Option<usize>,
     image_featurizer: String,
     text_featurizer: Option<TextFeaturizer>,
+    text_tower: String,
 }
 
 /// What is the same in every epoch of a run.
@@ -71,6 +72,7 @@ impl Trainer {
             held_out: None,
             image_featurizer: NO_FEATURIZER.into(),
             text_featurizer: None,
+            text_tower: NO_FEATURIZER.into(),
         }
     }
 
@@ -92,6 +94,12 @@ impl Trainer {
     pub fn featurizers(mut self, image_id: impl Into<String>, text: Option<TextFeaturizer>) -> Self {
         self.image_featurizer = image_id.into();
         self.text_featurizer = text;
+        self
+    }
+
+    /// The [text tower](crate::TextTower) whose outputs the text features are, to be named in the model.
+    pub fn text_tower(mut self, id: impl Into<String>) -> Self {
+        self.text_tower = id.into();
         self
     }
 
@@ -214,7 +222,7 @@ impl Trainer {
             image_layers: self.config.image_layers,
             text_layers: self.config.text_layers,
             image_featurizer: self.image_featurizer.clone(),
-            text_featurizer: text_featurizer.map_or(NO_FEATURIZER, |text| text.id()).into(),
+            text_featurizer: text_featurizer.map_or(&*self.text_tower, |text| text.id()).into(),
         })
     }
 

@@ -235,6 +235,20 @@ impl Store {
         Ok(())
     }
 
+    /// Replaces what the application keeps of a collection's definition.
+    pub fn set_application(&self, id: CollectionId, application: serde_json::Value) -> Result<(), Error> {
+        let _pass = self.inner.gate(id).short();
+        self.inner.commit(true, |state, batch, _| {
+            let mut collection = state.collection(id)?.as_ref().clone();
+            let mut info = collection.info.as_ref().clone();
+            info.config.application = application.clone();
+            put_definition(batch, &info);
+            collection.info = Arc::new(info);
+            Ok(vec![(id, Some(collection))])
+        })?;
+        Ok(())
+    }
+
     /// Begins the exclusive transaction of a collection; [`Error::WriterBusy`] when one is open.
     pub fn writer(&self, id: CollectionId) -> Result<Transaction, Error> {
         self.inner.check_writable()?;

@@ -1,6 +1,6 @@
 //! `twinbit create`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -18,6 +18,8 @@ const DEFAULT_NAME: &str = "main";
 #[command(after_help = "Examples:
   Own pictures with captions:
     twinbit create photos.db --bits 128 --ids str
+  CLIP for both sides, from one folder:
+    twinbit create photos.db --bits 128 --ids str --image-encoder models/clip --text-encoder models/clip
   Ready-made features, and a field to filter by:
     twinbit create features.db --bits 128 --ids str --image-encoder none --image-width 1280 \\
       --text-encoder none --text-width 1386 --field year:u64:indexed
@@ -33,11 +35,13 @@ pub struct Arguments {
     /// Type of the records' ids
     #[arg(long, value_enum, default_value_t = Ids::Auto)]
     ids: Ids,
-    /// How pictures become features: efficientnet-lite0, or none when features come in
-    #[arg(long, value_name = "NAME")]
+    /// How pictures become features: efficientnet-lite0, a folder with a ResNet, VGG or CLIP, or none when
+    /// features come in
+    #[arg(long, value_name = "NAME|FOLDER")]
     image_encoder: Option<String>,
-    /// How texts become features: ngram, bow, or none when features come in
-    #[arg(long, value_name = "NAME")]
+    /// How texts become features: ngram, bow, a folder with MiniLM, another BERT or CLIP, or none when features
+    /// come in
+    #[arg(long, value_name = "NAME|FOLDER")]
     text_encoder: Option<String>,
     /// Width of image features that come in; implies --image-encoder none
     #[arg(long, value_name = "N")]
@@ -119,16 +123,28 @@ fn with_inputs(schema: Schema, arguments: &Arguments) -> Result<Schema> {
         (None | Some("none"), Some(width)) => schema.image_features(width),
         (Some("none"), None) => return Err(width_missing("image")),
         (Some(name), Some(_)) => return Err(both("image", name)),
-        (Some(name), None) => schema.image_encoder(name.parse()?),
+        (Some(name), None) => match folder(name) {
+            Some(folder) => schema.image_encoder(ImageEncoding::Folder(folder)),
+            None => schema.image_encoder(name.parse()?),
+        },
         (None, None) => schema.image_encoder(ImageEncoding::EfficientNetLite0),
     };
     Ok(match (arguments.text_encoder.as_deref(), arguments.text_width) {
         (None | Some("none"), Some(width)) => schema.text_features(width),
         (Some("none"), None) => return Err(width_missing("text")),
         (Some(name), Some(_)) => return Err(both("text", name)),
-        (Some(name), None) => schema.text_encoder(name.parse()?),
+        (Some(name), None) => match folder(name) {
+            Some(folder) => schema.text_encoder(TextEncoding::Folder(folder)),
+            None => schema.text_encoder(name.parse()?),
+        },
         (None, None) => schema.text_encoder(TextEncoding::Ngram),
     })
+}
+
+/// The folder that an encoder's name stands for: one that is there, or whatever looks like a path.
+fn folder(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    (path.components().count() > 1 || path.is_dir()).then(|| path.to_path_buf())
 }
 
 fn width_missing(modality: &str) -> Failure {

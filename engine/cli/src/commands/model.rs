@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use twinbit::{Modality, Model, ModelSpec, TrainingRecord};
+use twinbit::{ImageKind, Modality, Model, ModelSpec, TextKind, TrainingRecord};
 
 use crate::commands::train::{install, save};
 use crate::curves;
@@ -29,6 +29,25 @@ pub enum Action {
         after_help = "Example, back to an earlier model:\n  twinbit model import photos.db spring.safetensors"
     )]
     Import(FileArguments),
+    /// Say where the folders of a collection's encoders are now; without options, print where they are
+    #[command(after_help = "Examples:
+  twinbit model encoders photos.db
+  twinbit model encoders photos.db --image-encoder /data/clip --text-encoder /data/clip")]
+    Encoders(EncodersArguments),
+}
+
+/// Arguments of `model encoders`.
+#[derive(Args)]
+pub struct EncodersArguments {
+    /// Folder of the database
+    #[arg(value_name = "DB")]
+    db: PathBuf,
+    /// Folder with the image encoder that the collection was created with
+    #[arg(long, value_name = "FOLDER")]
+    image_encoder: Option<PathBuf>,
+    /// Folder with the text encoder that the collection was created with
+    #[arg(long, value_name = "FOLDER")]
+    text_encoder: Option<PathBuf>,
 }
 
 /// Arguments of `model show`.
@@ -71,6 +90,7 @@ pub fn run(action: &Action, session: &Session) -> Result {
             show(&model, session)
         }
         Action::Export(arguments) => save(&arguments.file, &installed(&arguments.db, session)?, session),
+        Action::Encoders(arguments) => encoders(arguments, session),
         Action::Import(arguments) => {
             let model = read(&arguments.file)?;
             let database = session.open(&arguments.db)?;
@@ -80,6 +100,43 @@ pub fn run(action: &Action, session: &Session) -> Result {
             session.output.say(format!("model {} installed", model.id()))
         }
     }
+}
+
+/// Moves encoders, then prints where they are.
+fn encoders(arguments: &EncodersArguments, session: &Session) -> Result {
+    let moves = [(Modality::Image, &arguments.image_encoder), (Modality::Text, &arguments.text_encoder)];
+    let database = match moves.iter().any(|(_, folder)| folder.is_some()) {
+        true => session.open(&arguments.db)?,
+        false => session.read(&arguments.db)?,
+    };
+    let collection = session.collection(&database)?;
+    for (modality, folder) in moves {
+        if let Some(folder) = folder {
+            collection.move_encoder(modality, folder)?;
+        }
+    }
+    let schema = collection.schema()?;
+    let image = match schema.image_kind() {
+        ImageKind::Pictures(encoding) => encoding.name().into_owned(),
+        _ => "none".to_owned(),
+    };
+    let text = match schema.text_kind() {
+        TextKind::Text(encoding) => encoding.name().into_owned(),
+        _ => "none".to_owned(),
+    };
+    if session.output.is_json() {
+        return session.output.object(&Encoders { image_encoder: image, text_encoder: text });
+    }
+    let mut table = Table::new(["image encoder", image.as_str()]);
+    table.row(["text encoder".to_owned(), text]);
+    session.output.table(&table)
+}
+
+/// The line of `model encoders --json`.
+#[derive(Serialize)]
+struct Encoders {
+    image_encoder: String,
+    text_encoder: String,
 }
 
 /// The model of the collection.

@@ -3,15 +3,23 @@
 #include "philox.cuh"
 #include "training.cuh"
 
-// Copy the rows of a batch.
-KERNEL(BLOCK_THREADS) gather(ARGUMENT(GatherArgument, argument)) {
+__device__ __forceinline__ float widen(float value) { return value; }
+__device__ __forceinline__ float widen(uint8_t value) { return value; }
+
+// Copy the rows of a batch, each value as float32.
+template <class Stored>
+__device__ __forceinline__ void gather_rows(const GatherArgument& argument) {
     const uint32_t width = argument.width;
     for (uint32_t row = blockIdx.x; row < argument.count; row += gridDim.x) {
-        const float* from = argument.from + static_cast<uint64_t>(argument.rows[row]) * width;
+        const Stored* from = static_cast<const Stored*>(argument.from) + static_cast<uint64_t>(argument.rows[row]) * width;
         float* to = argument.to + static_cast<uint64_t>(row) * width;
-        for (uint32_t i = threadIdx.x; i < width; i += BLOCK_THREADS) to[i] = from[i];
+        for (uint32_t i = threadIdx.x; i < width; i += BLOCK_THREADS) to[i] = widen(from[i]);
     }
 }
+
+KERNEL(BLOCK_THREADS) gather(ARGUMENT(GatherArgument, argument)) { gather_rows<float>(argument); }
+KERNEL(BLOCK_THREADS) gather_half(ARGUMENT(GatherArgument, argument)) { gather_rows<Half>(argument); }
+KERNEL(BLOCK_THREADS) gather_bytes(ARGUMENT(GatherArgument, argument)) { gather_rows<uint8_t>(argument); }
 
 // Leave some numbers out and scale the others up; one random byte decides on a number.
 KERNEL(BLOCK_THREADS) drop_out(ARGUMENT(DropArgument, argument)) {

@@ -22,6 +22,17 @@
 #define ARGUMENT(type, name) const __grid_constant__ type name
 #define SHARED(type, name) __shared__ type name
 
+// A float16 number.
+struct Half {
+    uint16_t bits;
+};
+
+__device__ __forceinline__ float widen(Half value) {
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
+    return wide;
+}
+
 // Number of bits set in both, for 16 rows of `a` and 8 columns of `b` of 128 bits, added to `sums`.
 __device__ __forceinline__ void count_common_128(int (&sums)[4], const uint32_t (&a)[2], uint32_t b) {
     asm("mma.sync.aligned.m16n8k128.row.col.s32.b1.b1.s32.and.popc "

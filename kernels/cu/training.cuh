@@ -22,7 +22,7 @@ struct BeginArgument {
 };
 
 struct GatherArgument {
-    const float* from;
+    const void* from;      // in the type that the kernel's name tells
     const uint32_t* rows;  // `count` of them
     float* to;
     uint32_t count;

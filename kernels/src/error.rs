@@ -75,6 +75,16 @@ pub enum Error {
         /// The column, from 0.
         column: usize,
     },
+    /// A feature is not of the type that it is to be stored in.
+    #[error(
+        "the feature in row {row}, column {column} is not of the type that it is to be stored in: choose a wider one"
+    )]
+    Inexact {
+        /// The row, from 0.
+        row: usize,
+        /// The column, from 0.
+        column: usize,
+    },
     /// Outputs that are all 0 have no code, and outputs that are not numbers have no signs.
     #[error("the network's output for row {row} is zero or not a number: check the features and the model")]
     NoDirection {

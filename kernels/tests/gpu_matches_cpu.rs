@@ -141,6 +141,12 @@ fn small_training_runs_match_the_definition() {
         let start = || run.start(card, &features, &run.state);
         assert_eq!(run.epochs(start()), run.epochs(start().one_by_one()), "with a graph and without");
     }
+    let mut narrow = Run::new(&mut Numbers::new(6), odd, settings(9, 33));
+    let types = narrow.draw_narrow(&mut Numbers::new(2));
+    let [wide, features] = [narrow.upload(card), narrow.upload_as(card, types)];
+    let [wide, narrow] =
+        [wide, features].map(|features| narrow.epochs(narrow.start(card, &features, &narrow.state)));
+    assert_eq!(wide, narrow, "narrow features");
     let long = Sizes { pairs: 5, features: [3, 3], hidden: 4, layers: [1, 1], bits: 4096 };
     Run::new(&mut Numbers::new(6), long, settings(2, 5)).check(card, 0, 1);
 }

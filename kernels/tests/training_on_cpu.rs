@@ -26,8 +26,8 @@ use oracle::philox;
 use training::{CHANGES, Run, Sizes, check_codes, network, settings};
 use twinbit_kernels::cuda::CudaError;
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Optimizer, Pairs, Precision, RankingLoss,
-    StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, FeatureType, KeySource, Layer, Optimizer, Pairs, Precision,
+    RankingLoss, StepSettings, TrainingState, TrainingStep,
 };
 use twinbit_kernels::{Error, Modality};
 
@@ -185,6 +185,36 @@ fn an_epoch_is_loaded_at_once() {
     training.load(&order[..36], 1e-3).unwrap();
     training.step(&order[1..10], BatchKeys::Drawn, 1e-3).unwrap();
     refused(training.next_step(BatchKeys::Drawn));
+}
+
+#[test]
+fn narrow_features_are_widened_exactly() {
+    let sizes = Sizes { pairs: 17, features: [70, 31], hidden: 9, layers: [2, 1], bits: 16 };
+    let mut run = Run::new(&mut Numbers::new(6), sizes, settings(5, 9));
+    let types = run.draw_narrow(&mut Numbers::new(2));
+    let machine = Blocks::new(1);
+    let wide = run.upload(&machine);
+    let narrow = run.upload_as(&machine, types);
+    assert_eq!(narrow.each_ref().map(DeviceFeatures::stored), types);
+    let expected = run.epochs(run.start(&machine, &wide, &run.state));
+    assert_eq!(run.epochs(run.start(&machine, &narrow, &run.state)), expected);
+
+    // Rows as they are stored.
+    let mut text = DeviceFeatures::stored_as(&machine, FeatureType::Byte, 17, 31).unwrap();
+    let bytes: Vec<u8> = run.features[1].iter().map(|&value| value as u8).collect();
+    text.write_stored(&machine, 0, &bytes[..31]).unwrap();
+    text.write_stored(&machine, 1, &bytes[31..]).unwrap();
+    let [image, _] = narrow;
+    assert_eq!(run.epochs(run.start(&machine, &[image, text], &run.state)), expected);
+
+    let mut half = DeviceFeatures::stored_as(&machine, FeatureType::Float16, 3, 2).unwrap();
+    let refused = half.write(&machine, 1, &[0.5, 1.0, 2.0, 0.1]).unwrap_err();
+    assert_eq!(refused, Error::Inexact { row: 2, column: 1 });
+    for bytes in [2, 3, 5, 16] {
+        let refused = half.write_stored(&machine, 0, &vec![0; bytes]);
+        assert!(matches!(refused, Err(Error::Shape { .. })), "{bytes} bytes");
+    }
+    half.write_stored(&machine, 0, &[0; 12]).unwrap();
 }
 
 #[test]

@@ -361,6 +361,18 @@ void count_common(int (&sums)[4], const uint32_t (&a)[WORDS / 2], const uint32_t
 
 }  // namespace cpu
 
+struct Half {
+    uint16_t bits;
+};
+
+inline float widen(Half value) {
+    const int exponent = value.bits >> 10 & 31, fraction = value.bits & 0x3ff;
+    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                       : exponent == 0 ? ldexpf(static_cast<float>(fraction), -24)
+                                       : ldexpf(static_cast<float>(0x400 | fraction), exponent - 25);
+    return value.bits >> 15 ? -size : size;
+}
+
 inline void count_common_128(int (&sums)[4], const uint32_t (&a)[2], uint32_t b) {
     cpu::count_common<4>(sums, a, &b);
 }

@@ -110,6 +110,8 @@ kernels! {
     Tensor16Words, "tensor_scan_16_words", Tensor;
     BeginStep, "begin_step", Step;
     Gather, "gather", Layers;
+    GatherHalf, "gather_half", Layers;
+    GatherBytes, "gather_bytes", Layers;
     DropOut, "drop_out", Layers;
     AddBias, "add_bias", Layers;
     RectifyGradient, "rectify_gradient", Layers;

@@ -1,8 +1,8 @@
 //! Training and encoding on a machine, compared with their definition.
 
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, RankingLoss,
-    StepLosses, StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, Encoder, FeatureType, KeySource, Layer, Multiply, Optimizer, Pairs, Precision,
+    RankingLoss, StepLosses, StepSettings, TrainingState, TrainingStep,
 };
 
 use crate::cases::Numbers;
@@ -125,6 +125,35 @@ impl Run {
     pub(crate) fn upload<M: Multiply>(&self, machine: &M) -> [DeviceFeatures<M>; 2] {
         [0, 1].map(|side| {
             DeviceFeatures::upload(machine, self.sizes.features[side], &self.features[side]).unwrap()
+        })
+    }
+
+    /// Put float16 numbers of all sizes in place of the images' features, and small whole numbers in
+    /// place of the texts'; their types.
+    pub(crate) fn draw_narrow(&mut self, numbers: &mut Numbers) -> [FeatureType; 2] {
+        let half = |draw: usize| {
+            // Exponents from the smallest up to that of 1; 0 is where fractions have no leading one.
+            let (exponent, fraction) = (draw as i32 >> 10 & 15, (draw & 0x3ff) as f32 / 1024.0);
+            let size = (fraction + f32::from(exponent > 0)) * 2_f32.powi(exponent.max(1) - 15);
+            if draw >> 14 == 1 { -size } else { size }
+        };
+        self.features[0].iter_mut().for_each(|value| *value = half(numbers.below(1 << 15)));
+        self.features[1].iter_mut().for_each(|value| *value = numbers.below(256) as f32);
+        let types = self.features.each_ref().map(|values| FeatureType::holding(values));
+        assert_eq!(types, [FeatureType::Float16, FeatureType::Byte]);
+        types
+    }
+
+    pub(crate) fn upload_as<M: Multiply>(
+        &self,
+        machine: &M,
+        types: [FeatureType; 2],
+    ) -> [DeviceFeatures<M>; 2] {
+        [0, 1].map(|side| {
+            let (rows, width) = (self.sizes.pairs, self.sizes.features[side]);
+            let mut features = DeviceFeatures::stored_as(machine, types[side], rows, width).unwrap();
+            features.write(machine, 0, &self.features[side]).unwrap();
+            features
         })
     }
 

@@ -53,7 +53,7 @@ pub(crate) struct BeginArgument {
     pub(crate) unused: u32,
 }
 
-/// The argument of `gather`.
+/// The argument of `gather`, `gather_half` and `gather_bytes`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct GatherArgument {

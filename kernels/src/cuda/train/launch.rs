@@ -7,6 +7,8 @@ use super::arguments::{
     PackArgument, RectifyArgument, StepNumbers,
 };
 use super::array::{Array, Matrix};
+use super::feature_type::FeatureType;
+use super::features::DeviceFeatures;
 use crate::{CodeBits, Codes};
 
 /// Enough blocks for one thread a number, but no more than keep the machine busy.
@@ -20,23 +22,28 @@ fn blocks_of_rows<M: Machine>(machine: &M, rows: usize) -> [u32; 2] {
     [rows.clamp(1, machine.busy_blocks() as usize) as u32, 1]
 }
 
-/// Copy rows of a matrix; `rows` names as many as `to` has.
+/// Copy rows of features; `rows` names as many as `to` has.
 pub(crate) fn gather<M: Machine>(
     machine: &M,
-    from: Matrix<'_>,
+    from: &DeviceFeatures<M>,
     rows: &Array<M, u32>,
     to: Matrix<'_>,
 ) -> Result<(), CudaError> {
-    assert_eq!(from.columns, to.columns, "values of a row");
+    assert_eq!(from.width(), to.columns, "values of a row");
     assert!(rows.len() >= to.rows, "a row for each place");
     let argument = GatherArgument {
-        from: from.address,
+        from: from.address(),
         rows: rows.address(0),
         to: to.address,
         count: to.rows as u32,
         width: to.columns as u32,
     };
-    let launch = Launch { kernel: Kernel::Gather, blocks: blocks_of_rows(machine, to.rows) };
+    let kernel = match from.stored() {
+        FeatureType::Byte => Kernel::GatherBytes,
+        FeatureType::Float16 => Kernel::GatherHalf,
+        FeatureType::Float32 => Kernel::Gather,
+    };
+    let launch = Launch { kernel, blocks: blocks_of_rows(machine, to.rows) };
     // SAFETY: the structure is the kernel's; shapes were checked, and `TrainingStep::load` refuses
     // pairs beyond those of the features before they can come to `rows`.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }

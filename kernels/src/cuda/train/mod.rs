@@ -15,6 +15,7 @@ mod activations;
 mod arguments;
 mod array;
 mod encoder;
+mod feature_type;
 mod features;
 mod launch;
 mod launch_keys;
@@ -32,6 +33,7 @@ mod step;
 
 pub use arguments::ARGUMENT_BYTES;
 pub use encoder::Encoder;
+pub use feature_type::FeatureType;
 pub use features::DeviceFeatures;
 pub use layer::Layer;
 pub use product::{Multiply, Operand, Precision, Product};

@@ -332,7 +332,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         let now = &self.schedule.now;
         for side in 0..2 {
             let activations = &self.activations[side];
-            let features = self.features[side].matrix();
+            let features = self.features[side];
             launch::gather(self.machine, features, &self.schedule.pairs, activations.features())?;
             let dropout = Dropout { seed, now, side: side as u32, out: self.settings.dropped_bytes() };
             let (placement, parameters) = (&self.placements[side], &self.weights.parameters);

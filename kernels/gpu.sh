@@ -34,6 +34,16 @@ executable() {
         sed -n "s/.*\"name\":\"$2\".*\"executable\":\"\([^\"]*\)\".*/\1/p"
 }
 
+# report FILE COMMAND...: show what a command prints, kept in FILE; a command that fails leaves none.
+report() {
+    file="$1"
+    shift
+    rm -f "$file"
+    "$@" >"$file.part"
+    mv "$file.part" "$file"
+    cat "$file"
+}
+
 case "$action" in
     build)
         mkdir -p "$folder"
@@ -54,10 +64,10 @@ case "$action" in
         ;;
     bench)
         find_libraries
-        "$folder/cuda_search" | tee "$folder/bench.json"
-        "$folder/cuda_training" | tee "$folder/training.json"
+        report "$folder/bench.json" "$folder/cuda_search"
+        report "$folder/training.json" "$folder/cuda_training"
         if python3 -c "import torch" 2>/dev/null; then
-            python3 "$folder/train.py" card | tee "$folder/pytorch.json"
+            report "$folder/pytorch.json" python3 "$folder/train.py" card
         fi
         ;;
     sanitize)

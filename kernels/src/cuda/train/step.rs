@@ -263,6 +263,14 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
         })
     }
 
+    /// Wait for the machine, and copy one of the networks.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the machine fails.
+    pub fn network(&self, modality: Modality) -> Result<Vec<super::Layer>, Error> {
+        Ok(self.placements[modality.index()].read(self.machine, &self.weights.parameters)?)
+    }
+
     /// The gradients of the last step before clipping, in the shapes of the networks.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::Error;
 ///
 /// It is part of what a seed means: a card draws negatives and dropout by another generator than the
 /// processor, and rounds its products otherwise. A run keeps to one of these from its first epoch to its last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum TrainingMachine {
     /// The processor.
@@ -55,7 +55,9 @@ impl TryFrom<String> for TrainingMachine {
 
     fn try_from(name: String) -> Result<Self, Error> {
         let reason = || format!("its machine is {name:?}, which this program does not know");
-        Self::all().find(|machine| machine.name() == name).ok_or_else(|| Error::Checkpoint { reason: reason() })
+        Self::all()
+            .find(|machine| machine.name() == name)
+            .ok_or_else(|| Error::Checkpoint { reason: reason() })
     }
 }
 

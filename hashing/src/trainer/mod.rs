@@ -99,6 +99,18 @@ impl Trainer {
         self
     }
 
+    /// Multiplications and additions of the matrix products that a run on these pairs takes, about.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the source's rows are empty or too wide.
+    pub fn operations(&self, source: &dyn PairSource) -> Result<u64, Error> {
+        let spec = self.spec(source)?;
+        let weights: u64 = Modality::ALL.into_iter().map(|modality| spec.weights(modality)).sum();
+        // Forward, and backward to the weights and to the layer before.
+        let pairs = (source.pairs() as u64).saturating_mul(self.config.epochs.into());
+        Ok(6_u64.saturating_mul(weights).saturating_mul(pairs))
+    }
+
     /// What trains.
     pub fn machine(&self) -> TrainingMachine {
         match &self.card {

@@ -134,6 +134,7 @@ impl Accelerator {
         match done {
             Ok(done) => Ok(Some(done)),
             Err(twinbit_hashing::Error::Card(twinbit_kernels::Error::Cuda(reason))) => {
+                card.networks().clear();
                 if self.is_demanded() {
                     return Err(Error::NoCuda { reason });
                 }

@@ -7,7 +7,6 @@ use rayon::prelude::*;
 use twinbit_kernels::CodesBuf;
 use twinbit_storage::{CollectionView, Part};
 
-use crate::accelerator::Accelerator;
 use crate::collection::Collection;
 use crate::encode::{Kept, encode_rows};
 use crate::featurizers::Featurizers;

@@ -26,6 +26,11 @@ impl TrainingMachine {
         Precision::ALL.into_iter().map(Self::Card).chain([Self::Processor])
     }
 
+    /// Whether it is the processor.
+    pub(crate) fn is_processor(&self) -> bool {
+        *self == Self::Processor
+    }
+
     /// Its name in files: `processor`, or `card-` and the precision.
     fn name(self) -> String {
         match self {

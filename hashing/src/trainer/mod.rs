@@ -346,6 +346,7 @@ impl Epochs<'_> {
         let (best, epochs) = run.finish(learner, &setup.spec, trainer.text_featurizer.as_ref())?;
         let record = TrainingRecord {
             config: trainer.config.clone(),
+            machine: trainer.machine(),
             training_pairs: pairs.training.len(),
             held_out_pairs: pairs.source.pairs() - pairs.training.len(),
             measure: setup.validation.measure(),

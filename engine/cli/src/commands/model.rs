@@ -92,8 +92,8 @@ pub fn run(action: &Action, session: &Session) -> Result {
         Action::Export(arguments) => save(&arguments.file, &installed(&arguments.db, session)?, session),
         Action::Encoders(arguments) => encoders(arguments, session),
         Action::Import(arguments) => {
-            let model = read(&arguments.file)?;
             let database = session.open(&arguments.db)?;
+            let model = read(&arguments.file)?;
             crate::interrupt::listen();
             install(&session.collection(&database)?, &model, session)?;
             session.output.say(format!("model {} installed", model.id()))
@@ -193,7 +193,8 @@ fn show(model: &Model, session: &Session) -> Result {
     let pairs = [("", training.training_pairs), (", held out ", training.held_out_pairs)];
     row(
         "trained on",
-        pairs.map(|(what, pairs)| format!("{what}{}", count(pairs as u64))).concat() + " pairs",
+        pairs.map(|(what, pairs)| format!("{what}{}", count(pairs as u64))).concat()
+            + &format!(" pairs, by {}", training.machine),
     );
     for (number, settings) in settings(training)?.chunks(4).enumerate() {
         row(if number == 0 { "settings" } else { "" }, settings.join(", "));

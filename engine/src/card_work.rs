@@ -57,8 +57,8 @@ impl Accelerator {
         let possible = queries.rows() > 0 && ks.iter().all(|&k| (1..=MOST_NEAREST).contains(&k));
         if possible && let Some(card) = self.saving(scan.saturating_sub(on_card)) {
             let measured = self.on_card(card, |card| {
-                Ok(card_recall(&card.machine, queries, database, &right, ks)
-                    .map_err(twinbit_hashing::Error::Card)?)
+                card_recall(&card.machine, queries, database, &right, ks)
+                    .map_err(twinbit_hashing::Error::Card)
             })?;
             if let Some(recall) = measured {
                 return Ok(recall);

@@ -149,8 +149,8 @@ pub use train::Trainer;
 pub use twinbit_hashing::{
     DecodeLimits, EpochRecord, EpochReport, Features, HashModel as Model, KeySource, LookupPoint, Measure,
     ModelId, ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress,
-    RankingInput, RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer, TrainingMachine,
-    TrainingRecord, mean_average_precision,
+    RankingInput, RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer,
+    TrainingMachine, TrainingRecord, mean_average_precision,
 };
 pub use twinbit_kernels::cuda::CudaError;
 pub use twinbit_kernels::cuda::train::Precision;

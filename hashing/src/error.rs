@@ -252,7 +252,7 @@ pub enum Error {
         /// The field of [`TrainConfig`](crate::TrainConfig).
         setting: &'static str,
         /// Its value.
-        value: &'static str,
+        value: String,
     },
     /// Training or encoding on a card failed.
     #[error("the card failed: {0}")]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use twinbit::{
     CodeBits, Collection, CudaError, Device, EpochReport, Error, Features, KeySource, Observer, Optimizer,
-    Outcome, Precision, RankingLoss, TrainConfig, Trainer, TrainingMachine,
+    Outcome, Precision, RankingInput, RankingLoss, TrainConfig, Trainer, TrainingMachine,
 };
 
 use crate::things::{KINDS, WIDTHS, features, labels, put, quick, things};
@@ -75,6 +75,11 @@ fn a_resumed_run_equals_an_unbroken_one_after_every_epoch() {
     let folder = tempfile::tempdir().unwrap();
     for (name, second_texts, config) in [
         ("plain", false, TrainConfig { patience: Some(3), ..quick() }),
+        (
+            "descent",
+            false,
+            TrainConfig { optimizer: Optimizer::Sgd, keys: KeySource::Continuous, epochs: 2, ..quick() },
+        ),
         // Texts are drawn anew for each epoch.
         ("texts", true, TrainConfig { neighbors: 3, dropout: 0.25, warmup_epochs: 2, epochs: 3, ..quick() }),
     ] {
@@ -212,8 +217,8 @@ fn a_card_that_cannot_is_an_error_where_it_was_demanded_and_the_processor_trains
 fn settings_that_the_kernels_lack_are_named_where_the_card_was_demanded() {
     let folder = tempfile::tempdir().unwrap();
     for (config, names) in [
-        (TrainConfig { optimizer: Optimizer::Sgd, ..quick() }, "optimizer sgd"),
-        (TrainConfig { keys: KeySource::Continuous, ..quick() }, "keys continuous"),
+        (TrainConfig { ranking_input: RankingInput::Signs, ..quick() }, "ranking_input signs"),
+        (TrainConfig { ranking_temperature: 0.1, ..quick() }, "ranking_temperature 0.1"),
     ] {
         let train = |device| {
             let (options, _) = with_card(device);

@@ -38,8 +38,9 @@ impl<'a> OnCard<'a> {
         neighbors: &'a [u32],
     ) -> Result<Self, Error> {
         let on_card = settings(config, card.precision)?;
+        let state = state::to_card(state, on_card.optimizer)?;
         let pairs = Pairs { features: features.sides(), neighbors };
-        let step = TrainingStep::new(&card.machine, on_card, &state::to_card(state)?, pairs);
+        let step = TrainingStep::new(&card.machine, on_card, &state, pairs);
         Ok(Self { card, settings: config.into(), step: step.map_err(failed)? })
     }
 
@@ -53,12 +54,12 @@ impl Learner for OnCard<'_> {
     fn steps(&mut self, epoch: &mut Epoch<'_>) -> Result<(), Error> {
         let order = epoch.pairs.sampler.order(epoch.number);
         let batch = epoch.config.batch;
-        let keys = || if epoch.draws_keys() { BatchKeys::Drawn } else { BatchKeys::Own };
-        let keys = keys();
+        let keys = if epoch.draws_keys() { BatchKeys::Drawn } else { BatchKeys::Own };
+        self.step.load(&order, epoch.rate).map_err(failed)?;
         for rows in order.chunks(batch * STEPS_AT_ONCE) {
             let begin = Instant::now();
-            for rows in rows.chunks_exact(batch) {
-                self.step.step(rows, keys, epoch.rate).map_err(failed)?;
+            for _ in rows.chunks_exact(batch) {
+                self.step.next_step(keys).map_err(failed)?;
             }
             let losses = self.step.losses().map_err(failed)?;
             let time = begin.elapsed() / losses.len().max(1) as u32;

@@ -1,21 +1,21 @@
 //! The settings of a run as the card's kernels take them.
 
-use twinbit_kernels::cuda::train::{Precision, RankingLoss as CardLoss, StepSettings};
+use twinbit_kernels::cuda::train::{
+    KeySource as CardKeys, Optimizer as CardOptimizer, Precision, RankingLoss as CardLoss, StepSettings,
+};
 
 use crate::Error;
-use crate::config::{KeySource, Optimizer, RankingLoss, TrainConfig};
+use crate::config::{KeySource, Optimizer, RankingInput, RankingLoss, TrainConfig};
 
 /// The settings of a step on a card.
 pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<StepSettings, Error> {
-    let refused = |setting, value| Err(Error::NotOnCard { setting, value });
-    match config.optimizer {
-        Optimizer::Adam => {}
-        Optimizer::Sgd => return refused("optimizer", "sgd"),
+    let refused = |setting, value: String| Err(Error::NotOnCard { setting, value });
+    match config.ranking_input {
+        RankingInput::Outputs => {}
+        RankingInput::Signs => return refused("ranking_input", "signs".to_owned()),
     }
-    match config.keys {
-        // Without a bank every step has the batch's own keys, which is what the steps are told.
-        KeySource::Binary | KeySource::Batch => {}
-        KeySource::Continuous => return refused("keys", "continuous"),
+    if config.ranking_temperature != 1.0 {
+        return refused("ranking_temperature", config.ranking_temperature.to_string());
     }
     let (margin, shift) = (config.margin as f32, config.shift as f32);
     Ok(StepSettings {
@@ -23,6 +23,11 @@ pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<Ste
         negatives: config.negatives,
         alpha: config.alpha,
         temperature: config.temperature,
+        keys: match config.keys {
+            KeySource::Binary => CardKeys::Binary,
+            KeySource::Continuous => CardKeys::Continuous,
+            KeySource::Batch => CardKeys::Batch,
+        },
         ranking: match config.ranking {
             RankingLoss::Global => CardLoss::Global { margin, shift },
             RankingLoss::MaxMargin => CardLoss::MaxMargin { margin },
@@ -30,12 +35,21 @@ pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<Ste
         momentum: config.momentum,
         clip_norm: config.clip_norm,
         weight_decay: config.weight_decay,
+        optimizer: optimizer(config.optimizer),
         neighbors: config.neighbors,
         neighbor_share: config.neighbor_share,
         dropout: config.dropout,
         seed: config.seed,
         precision,
     })
+}
+
+/// The optimizer as the card's kernels take it.
+fn optimizer(optimizer: Optimizer) -> CardOptimizer {
+    match optimizer {
+        Optimizer::Adam => CardOptimizer::Adam,
+        Optimizer::Sgd => CardOptimizer::Sgd,
+    }
 }
 
 #[cfg(test)]
@@ -49,8 +63,12 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let with = TrainConfig::default;
-        assert_eq!(refused(TrainConfig { optimizer: Optimizer::Sgd, ..with() }), ("optimizer", "sgd"));
-        assert_eq!(refused(TrainConfig { keys: KeySource::Continuous, ..with() }), ("keys", "continuous"));
+        let signs = TrainConfig { ranking_input: RankingInput::Signs, ..with() };
+        assert_eq!(refused(signs), ("ranking_input", "signs".to_owned()));
+        let cold = TrainConfig { ranking_temperature: 0.5, ..with() };
+        assert_eq!(refused(cold), ("ranking_temperature", "0.5".to_owned()));
         assert!(settings(&with().plus(), Precision::Tf32).is_ok());
+        let other = TrainConfig { optimizer: Optimizer::Sgd, keys: KeySource::Continuous, ..with() };
+        assert_eq!(settings(&other, Precision::Tf32).unwrap().optimizer, CardOptimizer::Sgd);
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that training changes, in the form of the processor's trainer and in that of the card's.
 
-use twinbit_kernels::cuda::train::{Layer as CardLayer, TrainingState as CardState};
+use twinbit_kernels::cuda::train::{Layer as CardLayer, Optimizer, TrainingState as CardState};
 use twinbit_kernels::{CodeBits, Modality};
 
 use crate::Error;
@@ -10,19 +10,19 @@ use crate::optimizer::OptimizerState;
 use crate::step::{StepSettings, TrainingState};
 
 /// The state as the card takes it.
-pub(super) fn to_card(state: &TrainingState<f32>) -> Result<CardState, Error> {
-    let networks = [Modality::Image, Modality::Text]
-        .map(|side| Ok::<_, Error>(state.network(side).layers()?.into_iter().map(card_layer).collect()));
-    let [image, text] = networks;
-    let mut card = CardState::new([image?, text?], state.bank().values().to_vec());
+pub(super) fn to_card(state: &TrainingState<f32>, optimizer: Optimizer) -> Result<CardState, Error> {
+    let network = |side| -> Result<Vec<CardLayer>, Error> {
+        Ok(state.network(side).layers()?.into_iter().map(card_layer).collect())
+    };
+    let networks = [network(Modality::Image)?, network(Modality::Text)?];
+    let mut card = CardState::before(optimizer, networks, state.bank().values().to_vec());
     card.updates = state.optimizer().updates().unsigned_abs();
     for (order, moments) in card.moments.iter_mut().enumerate() {
         let mut parameters = state.optimizer().moments().iter().map(|moments| &moments[order]);
         for layer in moments.iter_mut().flatten() {
             for values in [&mut layer.weight, &mut layer.bias] {
-                // Descent has no second moment, which stays zero.
-                if let Some(moment) = parameters.next().filter(|moment| moment.len() == values.len()) {
-                    values.copy_from_slice(moment);
+                if let Some(moment) = parameters.next() {
+                    values.clone_from(moment);
                 }
             }
         }
@@ -38,6 +38,8 @@ pub(super) fn from_card(card: CardState, settings: StepSettings) -> Result<Train
         moment.into_iter().flatten().flat_map(|layer| [layer.weight, layer.bias])
     };
     let [first, second] = card.moments.map(parameters);
+    // Stochastic gradient descent has no second moments.
+    let second = second.chain(std::iter::repeat_with(Vec::new));
     let moments = first.zip(second).map(|(first, second)| [first, second]).collect();
     let updates = i32::try_from(card.updates).unwrap_or(i32::MAX);
     let optimizer = OptimizerState::restored(settings.optimizer, updates, moments);

@@ -3,8 +3,8 @@
 
 use super::super::{CudaError, Kernel, Launch, Machine};
 use super::arguments::{
-    BiasArgument, ChainArgument, ColumnSumsArgument, DropArgument, GatherArgument, HeadArgument, HeadGradientArgument,
-    PackArgument, RectifyArgument, StepNumbers,
+    BiasArgument, ChainArgument, ColumnSumsArgument, DropArgument, GatherArgument, HeadArgument,
+    HeadGradientArgument, PackArgument, RectifyArgument, StepNumbers,
 };
 use super::array::{Array, Matrix};
 use crate::{CodeBits, Codes};

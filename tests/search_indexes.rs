@@ -10,10 +10,10 @@ use proptest::sample::select;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinbit::{
-    Against, Builder, CodeBits, CodeRows, CodesBuf, Collection, Compaction, Database, Error, Field, Hit,
-    IdKind, Indexing, Input, Method, Modality, Query, ReadMode, Record, Schema, field,
+    Against, Builder, CodeBits, CodeRows, CodesBuf, Collection, Compaction, Database, Error, Hit, IdKind,
+    Indexing, Input, Method, Modality, Query, ReadMode, Record, Schema, field,
 };
-use twinbit_storage::{FieldId, NewRecord, Store, StoreOptions, Value};
+use twinbit_tests::fill_codes;
 
 /// Every segment gets an index, when it is told to.
 fn builder() -> Builder {
@@ -57,8 +57,6 @@ impl Source {
     }
 }
 
-const YEAR: FieldId = FieldId(1);
-
 /// A collection with segments of some sizes, deleted rows and fresh rows, made with a store of small
 /// limits and opened as a database.
 fn filled(
@@ -68,37 +66,7 @@ fn filled(
     segments: &[usize],
     fresh: usize,
 ) -> Collection {
-    let schema = Schema::new(bits).ids(IdKind::U64).external_codes().field("year", Field::i64());
-    drop(builder().open(folder).unwrap().create_collection("codes", schema).unwrap());
-    let options = StoreOptions {
-        fresh_rows: 1,
-        compaction: Compaction { background: false, ..Compaction::default() },
-        ..StoreOptions::default()
-    };
-    let store = Store::open(folder, options.clone()).unwrap();
-    let id = store.collections()[0].id;
-    let mut next = 0_u64;
-    let mut put = |store: &Store, rows: usize| {
-        let mut writer = store.writer(id).unwrap();
-        for _ in 0..rows {
-            let (image, text) = (source.code(), source.code());
-            let codes = [(next % 6 != 3).then_some(&image[..]), (next % 3 != 1).then_some(&text[..])];
-            let fields = vec![(YEAR, Value::I64((next % 10) as i64))];
-            writer.put(NewRecord { id: Some(next.into()), codes, fields, ..NewRecord::default() }).unwrap();
-            next += 1;
-        }
-        writer.commit().unwrap();
-    };
-    segments.iter().for_each(|rows| put(&store, *rows));
-    drop(store);
-    let store = Store::open(folder, StoreOptions { fresh_rows: 1 << 20, ..options }).unwrap();
-    put(&store, fresh);
-    let mut writer = store.writer(id).unwrap();
-    for dead in (0..next).filter(|id| id % 11 == 5) {
-        assert!(writer.delete(&dead.into()).unwrap());
-    }
-    writer.commit().unwrap();
-    drop(store);
+    fill_codes(builder(), folder, bits, segments, fresh, || source.code());
     builder().open(folder).unwrap().only_collection().unwrap()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use twinbit_kernels::cuda::{AnyMachine, CudaError, MOST_NEAREST};
 
+use crate::card_networks::CardNetworks;
 use crate::device::{CardInfo, Device, DeviceStatus, open_card};
 use crate::device_costs::DeviceCosts;
 use crate::ledger::Ledger;
@@ -17,7 +18,7 @@ use crate::{Error, Result};
 /// candidates and other programs.
 const SHARE_OF_MEMORY: f64 = 0.75;
 
-/// What a database may search on beside the processor.
+/// What a database may search, encode and train on beside the processor.
 #[derive(Debug)]
 pub(crate) struct Accelerator {
     device: Device,
@@ -29,6 +30,8 @@ pub(crate) struct Accelerator {
     /// Why the card is no longer used.
     failure: OnceLock<CudaError>,
     ledger: Mutex<Ledger>,
+    /// What computing on a card would have saved before it was open.
+    pub(crate) earned: Mutex<Duration>,
 }
 
 /// An open card.
@@ -42,6 +45,7 @@ pub(crate) struct Card {
     residency: Turns<Residency>,
     /// What was resident after the last search.
     resident: Mutex<Vec<(MatrixKey, u64)>>,
+    networks: Mutex<CardNetworks>,
 }
 
 /// A search of one part, which may go to the card.
@@ -73,9 +77,7 @@ impl Accelerator {
             costs: options.device_costs,
             budget: options.device_memory,
             machine: options.machine.clone(),
-            card: OnceLock::new(),
-            failure: OnceLock::new(),
-            ledger: Mutex::default(),
+            ..Self::processor()
         };
         if let Device::Cuda(_) = accelerator.device {
             accelerator.card().map_err(|reason| Error::NoCuda { reason: reason.clone() })?;
@@ -83,8 +85,26 @@ impl Accelerator {
         Ok(accelerator)
     }
 
+    pub(crate) fn costs(&self) -> &DeviceCosts {
+        &self.costs
+    }
+
+    /// The processor alone.
+    pub(crate) fn processor() -> Self {
+        Self {
+            device: Device::Cpu,
+            costs: DeviceCosts::default(),
+            budget: None,
+            machine: None,
+            card: OnceLock::new(),
+            failure: OnceLock::new(),
+            ledger: Mutex::default(),
+            earned: Mutex::default(),
+        }
+    }
+
     /// The card, opened by the first call.
-    fn card(&self) -> Result<&Card, &CudaError> {
+    pub(crate) fn card(&self) -> Result<&Card, &CudaError> {
         if let Some(failure) = self.failure.get() {
             return Err(failure);
         }
@@ -180,7 +200,7 @@ impl Accelerator {
 
     /// The card failed, and is not used again, unless all it lacked was memory.
     pub(crate) fn failed(&self, error: &CudaError) {
-        tracing::warn!(%error, "searched on the processor instead of the card");
+        tracing::warn!(%error, "the processor does what the card could not");
         if !matches!(error, CudaError::OutOfMemory { .. }) {
             let _ = self.failure.set(error.clone());
         }
@@ -204,10 +224,18 @@ impl Accelerator {
                 status.no_card = Some("the device is cpu".to_owned());
             }
             (None, None, _) => {
-                status.no_card = Some("no search was worth a card so far, so none was opened".to_owned());
+                status.no_card = Some("nothing was worth a card so far, so none was opened".to_owned());
             }
         }
         status
+    }
+
+    /// Another handle of the same card, whose work does not wait for that of the others.
+    pub(crate) fn another_handle(&self, card: &Card) -> Result<AnyMachine, CudaError> {
+        match &self.machine {
+            Some(stand_in) => Ok(stand_in.clone()),
+            None => Ok(open_card(card.number)?.0),
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -223,7 +251,15 @@ impl Card {
         };
         let budget = budget.unwrap_or((info.free_bytes as f64 * SHARE_OF_MEMORY) as u64);
         let residency = Turns::new(Residency::new(machine.clone(), budget));
-        Ok(Self { number, machine, info, budget, residency, resident: Mutex::default() })
+        Ok(Self {
+            number,
+            machine,
+            info,
+            budget,
+            residency,
+            resident: Mutex::default(),
+            networks: Mutex::default(),
+        })
     }
 
     /// Waits until nobody else searches on the card; not beyond `most`, nor once `stop` returns true.
@@ -239,6 +275,11 @@ impl Card {
     pub(crate) fn note(&self, residency: &Residency) {
         let now = residency.matrices().map(|(key, bytes)| (key.clone(), bytes)).collect();
         *self.resident.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// The networks that are there, for one thread at a time.
+    pub(crate) fn networks(&self) -> MutexGuard<'_, CardNetworks> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_resident(&self, key: &MatrixKey) -> bool {

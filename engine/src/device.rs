@@ -9,9 +9,10 @@ use twinbit_kernels::cuda::{AnyMachine, Card, CudaError};
 
 use crate::{Error, Result};
 
-/// What searches run on. Training, encoding and measuring run on the processor whatever is chosen here.
+/// What searches, encoding, recall and training run on.
 ///
-/// Hits are the same everywhere, ties included.
+/// Hits are the same everywhere, ties included, and so are codes and recall. A card trains another model than the
+/// processor does with the same seed, one as good.
 ///
 /// ```
 /// use twinbit::{Database, Device};
@@ -31,8 +32,8 @@ pub enum Device {
     Auto,
     /// The processor.
     Cpu,
-    /// The CUDA device of this number, for everything that it can search: codes in segments, up to 2,048
-    /// hits a query. Opening the database fails when it cannot be used, a search when it lacks memory.
+    /// The CUDA device of this number, for everything that it can: codes in segments, up to 2,048 hits a query,
+    /// encoding, training. Opening the database fails when it cannot be used, work when it lacks memory.
     Cuda(usize),
 }
 

@@ -428,7 +428,7 @@ pub(crate) fn encode_rows(
 ) -> Result<CodesBuf> {
     let mut values = vec![0.0; rows.len() * model.spec().width(modality)];
     write_rows(model, featurizers, rows, &mut values)?;
-    Ok(model.encode(modality, &values)?)
+    featurizers.accelerator().encode(model, modality, &values)
 }
 
 /// The values that a network reads, row after row, from inputs of one modality as they are kept.

@@ -569,6 +569,7 @@ impl Error {
                 Ok(ours) => *ours,
                 Err(source) => Hashing::CheckpointNotKept { source }.into(),
             },
+            Hashing::Card(twinbit_kernels::Error::Cuda(reason)) => Self::NoCuda { reason },
             error => error.into(),
         }
     }

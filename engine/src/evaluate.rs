@@ -7,6 +7,7 @@ use serde::ser::{SerializeMap, Serializer};
 use twinbit_hashing::{Labels, RetrievalScores};
 use twinbit_kernels::CodesBuf;
 
+use crate::accelerator::Accelerator;
 use crate::judged::Judged;
 use crate::rows::{LiveRow, live_rows};
 use crate::snapshot::Snapshot;
@@ -167,6 +168,7 @@ impl Evaluation {
         check_rows("the label matrix of the database", snapshot.len(), database_labels.rows() as u64)?;
         let rows = live_rows(snapshot)?;
         let groups = query_groups(snapshot, queries, &rows)?;
+        let accelerator = snapshot.collection().database().accelerator();
         let measure = |modality: Modality, inputs: &[Input]| {
             let database = Database::of(judged, &rows, modality.other())?;
             let codes = judged.encoder()?.query_codes(modality, inputs, 0)?;
@@ -179,7 +181,7 @@ impl Evaluation {
                 ks,
             )?;
             let recall_at = match &groups {
-                Some(groups) => database.recall(&codes, groups, ks)?,
+                Some(groups) => database.recall(accelerator, &codes, groups, ks)?,
                 None => Vec::new(),
             };
             Ok::<_, Error>(DirectionScores { scores, recall_at })
@@ -226,7 +228,7 @@ impl Recall {
             if groups.is_empty() {
                 return Err(Error::NothingToMeasure { collection: snapshot.name().to_owned() });
             }
-            database.recall(&codes, &groups, ks)
+            database.recall(snapshot.collection().database().accelerator(), &codes, &groups, ks)
         };
         snapshot.collection().database().run(|| {
             Ok(Self { image_to_text: measure(Modality::Image)?, text_to_image: measure(Modality::Text)? })
@@ -286,12 +288,18 @@ impl Database {
         Ok(Some(Labels::from_sets(self.positions.iter().map(of))?))
     }
 
-    fn recall(&self, queries: &CodesBuf, groups: &[u64], ks: &[usize]) -> Result<Vec<(usize, f64)>> {
+    fn recall(
+        &self,
+        accelerator: &Accelerator,
+        queries: &CodesBuf,
+        groups: &[u64],
+        ks: &[usize],
+    ) -> Result<Vec<(usize, f64)>> {
         let right = |query: usize| -> &[u32] {
             let rows = groups.get(query).and_then(|group| self.rows_of.get(group));
             rows.map_or(&[], Vec::as_slice)
         };
-        Ok(twinbit_hashing::recall_at(queries.as_codes(), self.codes.as_codes(), right, ks)?)
+        accelerator.recall(queries.as_codes(), self.codes.as_codes(), right, ks)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use twinbit_hashing::{ImageEncoder, TextTower};
 
+use crate::accelerator::Accelerator;
 use crate::database::Database;
 use crate::encoder_folder::{read_image, read_text};
 use crate::schema::KnownEncoder;
@@ -25,6 +26,11 @@ impl Featurizers {
     pub(crate) fn new(database: &Database, schema: &Arc<Schema>) -> Self {
         let (database, schema) = (database.clone(), Arc::clone(schema));
         Self { database, schema, image: OnceLock::new(), text: OnceLock::new() }
+    }
+
+    /// What the database computes on.
+    pub(crate) fn accelerator(&self) -> &Accelerator {
+        self.database.accelerator()
     }
 
     /// The encoder of pictures that made the kept features.

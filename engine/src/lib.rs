@@ -67,7 +67,10 @@
 mod accelerator;
 mod arrays;
 mod bounds;
+mod card_networks;
+mod card_recall;
 mod card_search;
+mod card_work;
 mod code_rows;
 mod code_statistics;
 mod collection;
@@ -107,6 +110,7 @@ mod text_encoder;
 mod text_rows;
 mod train;
 mod training_checkpoint;
+mod training_run;
 mod turn;
 mod value;
 mod vocabulary;
@@ -146,9 +150,10 @@ pub use twinbit_hashing::{
     DecodeLimits, EpochRecord, EpochReport, Features, HashModel as Model, KeySource, LookupPoint, Measure,
     ModelId, ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress,
     RankingInput, RankingLoss, RankingPoint, RetrievalScores, Schedule, Scores, TextFeaturizer,
-    TrainingRecord, mean_average_precision,
+    TrainingMachine, TrainingRecord, mean_average_precision,
 };
 pub use twinbit_kernels::cuda::CudaError;
+pub use twinbit_kernels::cuda::train::Precision;
 pub use twinbit_kernels::{CodeBits, Codes};
 pub use twinbit_storage::{
     Compacted, Compaction, Copied, FieldType, IdKind, Indexed, Indexing, Problem, ReadMode, RepairReport,

@@ -47,7 +47,7 @@ impl Builder {
         self
     }
 
-    /// What searches run on (default: [`Device::Auto`]).
+    /// What searches, encoding and training run on (default: [`Device::Auto`]).
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
         self

@@ -154,6 +154,10 @@ impl PairSource for StoredPairs<'_> {
         }
     }
 
+    fn varies(&self, modality: Modality) -> bool {
+        modality == Modality::Text && self.texts_of.iter().any(|texts| texts.len() > 1)
+    }
+
     fn read(
         &self,
         modality: Modality,

@@ -94,6 +94,11 @@ impl Residency {
         }
     }
 
+    /// Lets all copies go.
+    pub(crate) fn clear(&mut self) {
+        self.matrices.clear();
+    }
+
     fn bytes(&self) -> u64 {
         self.matrices().map(|(_, bytes)| bytes).sum()
     }

@@ -11,9 +11,15 @@ use crate::pairs::StoredPairs;
 use crate::snapshot::Snapshot;
 use crate::text_encoder::TextEncoder;
 use crate::training_checkpoint::{self, Keeper};
-use crate::{Error, Mismatch, Modality, Outcome, RecordId, Result, Schema, TextEncoding, TextKind};
+use crate::training_run::TrainingRun;
+use crate::{
+    Error, Mismatch, Modality, Outcome, Precision, RecordId, Result, Schema, TextEncoding, TextKind,
+};
 
 /// Trains a pair of hash networks with UCCH; made by [`Collection::trainer`].
+///
+/// It trains on the database's [`Device`](crate::Device). The same seed gives the same model on the same kind of
+/// machine; a card and the processor give different ones, equally good.
 ///
 /// The model is not installed by training: look at the outcome, then
 /// [`install`](Collection::install) it.
@@ -30,6 +36,7 @@ use crate::{Error, Mismatch, Modality, Outcome, RecordId, Result, Schema, TextEn
 pub struct Trainer<'a> {
     collection: &'a Collection,
     config: TrainConfig,
+    precision: Precision,
     labels: Option<Labels>,
     held_out: Option<usize>,
     checkpoint: Option<PathBuf>,
@@ -48,6 +55,7 @@ impl<'a> Trainer<'a> {
         Self {
             collection,
             config: TrainConfig::default(),
+            precision: Precision::default(),
             labels: None,
             held_out: None,
             checkpoint: None,
@@ -98,6 +106,13 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// What a card rounds the factors of its matrix products to (default: [`Precision::Tf32`]). The processor
+    /// never rounds them.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Labels of the pairs, row by row in the order of [`Snapshot::pair_ids`] or of the source.
     /// They only choose the epoch; training never sees them.
     pub fn labels(mut self, labels: Labels) -> Self {
@@ -119,7 +134,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// Goes on from the file of [`checkpoint`](Self::checkpoint) when there is one. With the same
-    /// pairs and settings the outcome is that of an unbroken run, bit for bit.
+    /// pairs and settings the outcome is that of an unbroken run, bit for bit. A run goes on where it began:
+    /// one of a card is refused by the processor, and the other way round.
     pub fn resume(mut self) -> Self {
         self.resumes = true;
         self
@@ -226,16 +242,15 @@ impl<'a> Trainer<'a> {
             Some(observer) => observer.as_mut() as &mut dyn Observer,
             None => &mut nobody,
         };
+        let saved = match &self.checkpoint {
+            Some(path) if self.resumes => training_checkpoint::read(path)?,
+            _ => None,
+        };
+        let run = TrainingRun { trainer, precision: self.precision, source, saved };
+        let accelerator = self.collection.database().accelerator();
         let trained = match &self.checkpoint {
-            None => trainer.fit(source, observer),
-            Some(path) => {
-                let saved = if self.resumes { training_checkpoint::read(path)? } else { None };
-                let mut keeper = Keeper { path: path.clone(), observer };
-                match saved {
-                    Some(checkpoint) => trainer.resume(checkpoint, source, &mut keeper),
-                    None => trainer.fit(source, &mut keeper),
-                }
-            }
+            None => run.run(accelerator, observer)?,
+            Some(path) => run.run(accelerator, &mut Keeper { path: path.clone(), observer })?,
         };
         trained.map_err(|error| told_as_ours(error, self.checkpoint))
     }

@@ -1,6 +1,6 @@
-//! One epoch of training: reading batches, stepping, telling the observer.
+//! One epoch of training: which pairs, and what is told of its steps.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use twinbit_kernels::Modality;
 
@@ -10,62 +10,80 @@ use crate::neighbors::Neighbors;
 use crate::report::Observer;
 use crate::sampler::Sampler;
 use crate::source::{PairSource, rows};
-use crate::step::{Batch, Keys, TrainingState};
 
-/// The steps of one epoch.
-pub(crate) struct EpochRun<'a> {
-    pub(crate) config: &'a TrainConfig,
+/// The pairs of a run and how they are dealt.
+#[derive(Clone, Copy)]
+pub(crate) struct TrainingPairs<'a> {
     pub(crate) source: &'a dyn PairSource,
+    /// The pairs trained on, ascending; row i of the memory bank belongs to the i-th.
     pub(crate) training: &'a [u32],
     pub(crate) sampler: &'a Sampler,
     pub(crate) neighbors: &'a Neighbors,
 }
 
-impl EpochRun<'_> {
-    /// Runs them. Gives the mean loss, and the median time of a step in milliseconds.
-    pub(crate) fn steps(
-        &self,
-        state: &mut TrainingState<f32>,
-        epoch: u32,
+impl TrainingPairs<'_> {
+    /// The pairs that rows of the bank belong to.
+    pub(crate) fn of(&self, rows: &[u32]) -> Vec<u32> {
+        rows.iter().map(|&row| self.training[row as usize]).collect()
+    }
+}
+
+/// An epoch under way.
+pub(crate) struct Epoch<'a> {
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) pairs: &'a TrainingPairs<'a>,
+    /// Counted from 0.
+    pub(crate) number: u32,
+    /// Its learning rate.
+    pub(crate) rate: f64,
+    observer: &'a mut dyn Observer,
+    losses: f64,
+    times: Vec<Duration>,
+}
+
+impl<'a> Epoch<'a> {
+    pub(crate) fn new(
+        config: &'a TrainConfig,
+        pairs: &'a TrainingPairs<'a>,
+        number: u32,
         rate: f64,
-        observer: &mut dyn Observer,
-    ) -> Result<(f64, f64), Error> {
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        Self { config, pairs, number, rate, observer, losses: 0.0, times: Vec::new() }
+    }
+
+    /// Whether the keys of its steps are rows of the bank.
+    pub(crate) fn draws_keys(&self) -> bool {
         let config = self.config;
-        let order = self.sampler.order(epoch);
-        let steps = self.sampler.steps();
-        let warm_up = epoch < config.warmup_epochs;
         let uses_bank = config.alpha > 0.0 && config.momentum > 0.0 && config.keys != KeySource::Batch;
-        let draws_keys = uses_bank && !warm_up;
-        let mut keys = Vec::new();
-        let mut losses = 0.0;
-        let mut times = Vec::with_capacity(steps);
-        for (index, rows) in order.chunks_exact(config.batch).enumerate() {
-            let begin = Instant::now();
-            let step = epoch as usize * steps + index;
-            let pairs: Vec<u32> = rows.iter().map(|&row| self.training[row as usize]).collect();
-            if draws_keys {
-                self.sampler.keys(rows, step as u64, self.neighbors, &mut keys);
-            }
-            let pass = state.differentiate(Batch {
-                pairs: rows,
-                image: read(self.source, Modality::Image, &pairs, epoch)?,
-                text: read(self.source, Modality::Text, &pairs, epoch)?,
-                keys: if keys.is_empty() { Keys::Batch } else { Keys::Bank(&keys) },
-            })?;
-            let loss = pass.losses.total;
-            if !loss.is_finite() || !pass.gradient_norm.is_finite() {
-                return Err(Error::Diverged { epoch: epoch + 1, step: index + 1 });
-            }
-            state.apply(&pass, rate)?;
-            losses += loss;
-            times.push(begin.elapsed().as_secs_f64() * 1e3);
-            let steps_in_all = steps * config.epochs as usize;
-            if observer.on_step(step + 1, steps_in_all, loss).is_break() {
-                return Err(Error::Canceled);
-            }
+        uses_bank && self.number >= config.warmup_epochs
+    }
+
+    /// Whether the numbers of the step after those told so far are finite.
+    pub(crate) fn check(&self, loss: f64, gradient_norm: f64) -> Result<(), Error> {
+        if loss.is_finite() && gradient_norm.is_finite() {
+            return Ok(());
         }
-        times.sort_unstable_by(f64::total_cmp);
-        Ok((losses / steps as f64, times[times.len() / 2]))
+        Err(Error::Diverged { epoch: self.number + 1, step: self.times.len() + 1 })
+    }
+
+    /// Tells of a step that has ended.
+    pub(crate) fn stepped(&mut self, loss: f64, time: Duration) -> Result<(), Error> {
+        self.losses += loss;
+        self.times.push(time);
+        let steps = self.pairs.sampler.steps();
+        let step = self.number as usize * steps + self.times.len();
+        match self.observer.on_step(step, steps * self.config.epochs as usize, loss).is_break() {
+            true => Err(Error::Canceled),
+            false => Ok(()),
+        }
+    }
+
+    /// The mean loss, and the median time of a step in milliseconds.
+    pub(crate) fn end(mut self) -> (f64, f64) {
+        self.times.sort_unstable();
+        let median = self.times.get(self.times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3);
+        (self.losses / self.times.len() as f64, median)
     }
 }
 

@@ -26,6 +26,7 @@
 
 mod bank;
 mod blob;
+mod card;
 mod checkpoint;
 mod config;
 mod dropout;
@@ -37,12 +38,15 @@ mod image;
 mod in_place;
 mod keys;
 mod labels;
+mod learner;
 mod loss;
+mod machine;
 mod metrics;
 mod model;
 mod neighbors;
 mod net;
 mod optimizer;
+mod processor;
 mod random;
 mod real;
 mod record;
@@ -62,12 +66,14 @@ mod transformer;
 mod validation;
 
 pub use bank::MemoryBank;
+pub use card::CardEncoder;
 pub use checkpoint::{Checkpoint, Progress};
 pub use config::{KeySource, Optimizer, RankingInput, RankingLoss, Schedule, TrainConfig};
 pub use error::Error;
 pub use id::ModelId;
 pub use image::{DecodeLimits, ImageEncoder, Picture};
 pub use labels::Labels;
+pub use machine::TrainingMachine;
 pub use metrics::{LookupPoint, RankingPoint, RetrievalScores, evaluate, mean_average_precision, recall_at};
 pub use model::HashModel;
 pub use net::{Layer, Network};

@@ -113,6 +113,11 @@ impl HashModel {
         Ok(outputs)
     }
 
+    /// The layers of one network.
+    pub(crate) fn network(&self, modality: Modality) -> &[Layer<f16>] {
+        &self.inner.contents.networks[modality.index()]
+    }
+
     /// The same model with the record of its training, which changes its id.
     pub(crate) fn trained(self, record: TrainingRecord) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.inner);

@@ -80,6 +80,11 @@ impl Neighbors {
         self.count
     }
 
+    /// Those of all pairs, row-major.
+    pub(crate) fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
     /// The neighbors of one pair, nearest first.
     pub(crate) fn of(&self, row: u32) -> &[u32] {
         &self.rows[row as usize * self.count..][..self.count]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::TrainConfig;
+use crate::machine::TrainingMachine;
 use crate::report::{EpochReport, Scores};
 
 /// What the validation scores of a training are.
@@ -32,13 +33,16 @@ pub struct EpochRecord {
 
 /// The training that a model is from: its data, settings and course.
 ///
-/// Times are not in it: the same seed and data give the same model, byte for byte.
+/// Times are not in it: the same seed and data give the same model on the same kind of machine, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainingRecord {
     /// The hyper-parameters.
     pub config: TrainConfig,
+    /// What computed it; the processor where a model file names none.
+    #[serde(default, skip_serializing_if = "TrainingMachine::is_processor")]
+    pub machine: TrainingMachine,
     /// Pairs that were trained on; held-out pairs are not among them.
     pub training_pairs: usize,
     /// Pairs held out for validation.

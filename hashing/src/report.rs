@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Progress;
+use crate::machine::TrainingMachine;
 use crate::model::HashModel;
 
 /// Validation scores of an epoch: MAP where there are labels, else recall@10.
@@ -86,4 +87,6 @@ pub struct Outcome {
     pub training_pairs: usize,
     /// Pairs held out for validation.
     pub held_out_pairs: usize,
+    /// What computed it.
+    pub machine: TrainingMachine,
 }

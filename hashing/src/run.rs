@@ -1,21 +1,20 @@
-//! A training run between two epochs: all that decides what comes next.
+//! A training run between two epochs: all that decides what comes next, but for what the
+//! [learner](crate::learner) holds.
 //!
 //! There is no state of a random generator in it. Every draw is a function of the seed, a purpose
 //! and a counter ([`random`](crate::random)), so seed and epoch are the random state.
 
-use twinbit_kernels::Modality;
-
 use crate::Error;
 use crate::config::TrainConfig;
+use crate::learner::Learner;
 use crate::model::HashModel;
 use crate::report::EpochReport;
 use crate::spec::ModelSpec;
-use crate::step::TrainingState;
 use crate::text::TextFeaturizer;
 
-/// Networks, bank and optimizer; the epochs so far; the best of them.
+/// The epochs so far, and the best of them.
+#[derive(Default)]
 pub(crate) struct Run {
-    pub(crate) state: TrainingState<f32>,
     /// One report an epoch that has ended.
     pub(crate) reports: Vec<EpochReport>,
     /// The first epoch with the greatest validation score; none without validation.
@@ -30,11 +29,6 @@ pub(crate) struct Best {
 }
 
 impl Run {
-    /// A run that has not begun.
-    pub(crate) fn new(state: TrainingState<f32>) -> Self {
-        Self { state, reports: Vec::new(), best: None }
-    }
-
     /// Epochs that have ended, which is also the next one counted from 0.
     pub(crate) fn epochs(&self) -> u32 {
         self.reports.len() as u32
@@ -50,6 +44,7 @@ impl Run {
     pub(crate) fn finish_epoch(
         &mut self,
         report: EpochReport,
+        learner: &dyn Learner,
         spec: &ModelSpec,
         text_featurizer: Option<&TextFeaturizer>,
     ) -> Result<(), Error> {
@@ -57,7 +52,7 @@ impl Run {
         let better = score(&report).is_some_and(|score| greatest.is_none_or(|greatest| score > greatest));
         self.reports.push(report);
         if better {
-            self.best = Some(self.latest(spec, text_featurizer)?);
+            self.best = Some(self.latest(learner, spec, text_featurizer)?);
         }
         Ok(())
     }
@@ -65,19 +60,25 @@ impl Run {
     /// The epoch that is kept: the best one, or, without scores, the last.
     pub(crate) fn finish(
         mut self,
+        learner: &dyn Learner,
         spec: &ModelSpec,
         text_featurizer: Option<&TextFeaturizer>,
     ) -> Result<(Best, Vec<EpochReport>), Error> {
         let best = match self.best.take() {
             Some(best) => best,
-            None => self.latest(spec, text_featurizer)?,
+            None => self.latest(learner, spec, text_featurizer)?,
         };
         Ok((best, self.reports))
     }
 
-    fn latest(&self, spec: &ModelSpec, text_featurizer: Option<&TextFeaturizer>) -> Result<Best, Error> {
-        let networks = Modality::ALL.map(|modality| self.state.network(modality));
-        let model = HashModel::new(spec.clone(), networks, text_featurizer.cloned())?;
+    fn latest(
+        &self,
+        learner: &dyn Learner,
+        spec: &ModelSpec,
+        text_featurizer: Option<&TextFeaturizer>,
+    ) -> Result<Best, Error> {
+        let networks = learner.networks()?;
+        let model = HashModel::new(spec.clone(), networks.each_ref(), text_featurizer.cloned())?;
         Ok(Best { epoch: self.epochs(), model })
     }
 

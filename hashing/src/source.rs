@@ -12,6 +12,13 @@ pub trait PairSource: Sync {
     /// Values in a row of that side.
     fn width(&self, modality: Modality) -> usize;
 
+    /// Whether epochs may read other features of that side. Where they do not, a card gets them once, before
+    /// the first epoch, instead of before every one.
+    fn varies(&self, modality: Modality) -> bool {
+        let _ = modality;
+        true
+    }
+
     /// Writes the features of `pairs`, in the order asked, row-major into `out`, which holds exactly
     /// that many rows. `epoch` counts from 0 and lets a source draw one of several captions.
     ///
@@ -67,6 +74,10 @@ impl PairSource for Features<'_> {
 
     fn width(&self, modality: Modality) -> usize {
         self.widths[modality.index()]
+    }
+
+    fn varies(&self, _modality: Modality) -> bool {
+        false
     }
 
     fn read(

@@ -63,6 +63,11 @@ impl ModelSpec {
         }
     }
 
+    /// Weights and biases of that side's network.
+    pub fn weights(&self, modality: Modality) -> u64 {
+        self.shapes(modality).into_iter().map(|(outputs, inputs)| outputs as u64 * (inputs as u64 + 1)).sum()
+    }
+
     /// Shapes `(outputs, inputs)` of that side's layers.
     pub(crate) fn shapes(&self, modality: Modality) -> Vec<(usize, usize)> {
         layer_shapes(self.width(modality), self.hidden, self.layers(modality), self.bits.bits())

@@ -1,18 +1,20 @@
 //! Scoring an epoch, so that the best one can be kept.
 
-use twinbit_kernels::{CodeBits, CodesBuf, Modality, pack_signs};
+use twinbit_kernels::{CodesBuf, Modality};
 
 use crate::Error;
 use crate::epoch::read;
 use crate::labels::Labels;
+use crate::learner::Learner;
 use crate::metrics::{mean_average_precision, recall_at};
 use crate::record::Measure;
 use crate::report::Scores;
 use crate::source::PairSource;
-use crate::step::TrainingState;
 
 /// Training pairs that labels are validated on, and pairs held out when there are none.
 pub(crate) const VALIDATION_PAIRS: usize = 2000;
+/// Pairs that are encoded together.
+pub(crate) const ROWS_AT_ONCE: usize = 256;
 /// Cut-off of the validation's recall.
 const RECALL_AT: usize = 10;
 
@@ -37,7 +39,7 @@ impl Validation<'_> {
 /// Scores of the weights as they are; none without a validation set.
 pub(crate) fn validate(
     validation: &Validation<'_>,
-    state: &TrainingState<f32>,
+    learner: &dyn Learner,
     source: &dyn PairSource,
     training: &[u32],
 ) -> Result<Option<Scores>, Error> {
@@ -46,16 +48,16 @@ pub(crate) fn validate(
         Validation::Labels(labels) => {
             let pairs = &training[..training.len().min(VALIDATION_PAIRS)];
             let labels = labels.first(pairs.len());
-            let image = encode(state, source, Modality::Image, pairs)?;
-            let text = encode(state, source, Modality::Text, pairs)?;
+            let image = encode(learner, source, Modality::Image, pairs)?;
+            let text = encode(learner, source, Modality::Text, pairs)?;
             let map = |queries: &CodesBuf, database: &CodesBuf| {
                 mean_average_precision(queries.as_codes(), &labels, database.as_codes(), &labels)
             };
             Ok(Some(Scores { image_to_text: map(&image, &text)?, text_to_image: map(&text, &image)? }))
         }
         Validation::HeldOut(pairs) => {
-            let image = encode(state, source, Modality::Image, pairs)?;
-            let text = encode(state, source, Modality::Text, pairs)?;
+            let image = encode(learner, source, Modality::Image, pairs)?;
+            let text = encode(learner, source, Modality::Text, pairs)?;
             let recall = |queries: &CodesBuf, database: &CodesBuf| {
                 let right = |query: usize| [query as u32];
                 recall_at(queries.as_codes(), database.as_codes(), right, &[RECALL_AT])
@@ -68,18 +70,17 @@ pub(crate) fn validate(
 
 /// Codes of the pairs under the weights as they are; captions are those of epoch 0.
 fn encode(
-    state: &TrainingState<f32>,
+    learner: &dyn Learner,
     source: &dyn PairSource,
     modality: Modality,
     pairs: &[u32],
 ) -> Result<CodesBuf, Error> {
-    let network = state.network(modality);
-    let bits = CodeBits::new(network.bits())?;
-    let mut codes = CodesBuf::new(bits);
-    for pairs in pairs.chunks(256) {
-        let values = read(source, modality, pairs, 0)?;
-        let outputs = network.forward(values)?.outputs;
-        codes.append(pack_signs(&outputs, bits)?.as_codes())?;
+    let mut encode = learner.encoder(modality)?;
+    let mut blocks = pairs.chunks(ROWS_AT_ONCE);
+    let mut next = |pairs: &[u32]| encode(read(source, modality, pairs, 0)?);
+    let mut codes = next(blocks.next().unwrap_or_default())?;
+    for pairs in blocks {
+        codes.append(next(pairs)?.as_codes())?;
     }
     Ok(codes)
 }

@@ -11,7 +11,7 @@
 set -eu
 export LC_ALL=C
 cd "$(dirname "$0")"
-modules="heads keys layers losses optimizer scan select step tensor"
+modules="chains heads keys layers losses optimizer scan select step tensor"
 oldest=compute_80       # what the PTX is for; the driver compiles it for the card at hand
 cards="sm_80 sm_90"     # what it is assembled for here
 

@@ -231,6 +231,17 @@ struct DescendArgument {
     float keep;  // momentum
 };
 
+struct ChainArgument {
+    const float* rows;     // (count, inputs)
+    const float* weights;  // (outputs, inputs)
+    const float* bias;
+    float* to;  // (count, outputs)
+    uint32_t count;
+    uint32_t inputs;
+    uint32_t outputs;
+    uint32_t rectify;  // whether ReLU follows
+};
+
 static_assert(sizeof(StepNumbers) == 16, "layout");
 static_assert(sizeof(BeginArgument) == 48, "layout");
 static_assert(sizeof(GatherArgument) == 32, "layout");
@@ -252,3 +263,4 @@ static_assert(sizeof(StepRecord) == 24, "layout");
 static_assert(sizeof(RecordArgument) == 88, "layout");
 static_assert(sizeof(AdamArgument) == 80, "layout");
 static_assert(sizeof(DescendArgument) == 56, "layout");
+static_assert(sizeof(ChainArgument) == 48, "layout");

@@ -107,6 +107,12 @@ pub enum Error {
         /// The name given.
         name: String,
     },
+    /// No precision of matrix products has this name.
+    #[error("'{name}' is not a precision of matrix products: write 'float32', 'tf32' or 'bf16'")]
+    UnknownPrecision {
+        /// The name given.
+        name: String,
+    },
     /// No implementation of this name can run on this machine.
     #[error("'{name}' is not an instruction set of this machine: choose one of {available}")]
     UnknownIsa {

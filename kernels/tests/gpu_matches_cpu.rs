@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use cases::{Case, Numbers, Spread};
 use fixture::Fixture;
-use training::{CHANGES, Run, Sizes, check_codes, network, settings};
+use training::{CHANGES, Run, Sizes, chained_codes, check_codes, network, settings};
 use twinbit_kernels::cuda::train::{BatchKeys, Encoder, Precision};
 use twinbit_kernels::cuda::{
     Card, DeviceCodes, DeviceMask, MOST_NEAREST, Plan, Search, SegmentHit, Target, Variant,
@@ -217,6 +217,9 @@ fn large_networks_give_the_codes_of_their_outputs() {
         encoder.encode(&features).unwrap()
     };
     let exact = encode(Precision::Float32);
+    let mut chains = Encoder::exact(card, &layers, Encoder::<Card>::ROWS).unwrap();
+    let few = &features[..64 * 4096];
+    assert_eq!(chains.encode(few).unwrap(), chained_codes(&layers, few), "chains to the bit");
     for precision in [Precision::Tf32, Precision::Bf16] {
         let rounded = encode(precision);
         let pairs = exact.as_bytes().iter().zip(rounded.as_bytes());

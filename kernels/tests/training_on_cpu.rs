@@ -23,7 +23,7 @@ use blocks::Blocks;
 use cases::Numbers;
 use fixture::Fixture;
 use oracle::philox;
-use training::{CHANGES, Run, Sizes, check_codes, network, settings};
+use training::{CHANGES, Run, Sizes, chained_codes, check_codes, network, settings};
 use twinbit_kernels::cuda::CudaError;
 use twinbit_kernels::cuda::train::{
     BatchKeys, DeviceFeatures, Encoder, FeatureType, KeySource, Layer, Optimizer, Pairs, Precision,
@@ -269,6 +269,32 @@ fn codes_are_those_that_the_cpu_packs() {
     let expected = twinbit_kernels::pack_signs(&features, encoder.bits()).unwrap();
     assert_eq!(codes.as_bytes(), expected.as_bytes());
     assert_eq!(encoder.encode(&[]).unwrap().rows(), 0);
+}
+
+#[test]
+fn exact_codes_are_those_of_chains_to_the_bit() {
+    for (seed, rows, widths) in
+        [(1, 5, &[3, 16][..]), (2, 37, &[19, 40, 24]), (3, 130, &[150, 131, 7, 136]), (4, 260, &[8, 9, 8])]
+    {
+        let mut numbers = Numbers::new(seed);
+        let mut draw = |count: usize| -> Vec<f32> {
+            // Few bits, so that sums often cancel out to almost nothing and rounding decides.
+            (0..count).map(|_| (numbers.below(2001) as f32 - 1000.0) / 999.0).collect()
+        };
+        let layers: Vec<Layer> = widths
+            .windows(2)
+            .map(|pair| {
+                let (inputs, outputs) = (pair[0], pair[1]);
+                Layer { inputs, outputs, weight: draw(inputs * outputs), bias: draw(outputs) }
+            })
+            .collect();
+        let mut features = draw(rows * widths[0]);
+        features.iter_mut().step_by(7).for_each(|value| *value = 0.0);
+        let machine = Blocks::new(seed);
+        let mut encoder = Encoder::exact(&machine, &layers, 129).unwrap();
+        let codes = encoder.encode(&features).unwrap();
+        assert_eq!(codes, chained_codes(&layers, &features), "widths {widths:?}");
+    }
 }
 
 #[test]

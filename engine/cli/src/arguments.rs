@@ -33,8 +33,8 @@ pub struct Global {
     /// Threads to use; 0 takes one a processor
     #[arg(long, global = true, value_name = "N", default_value_t = 0, help_heading = "Global options")]
     pub threads: usize,
-    /// What to search on: auto, cpu, cuda or cuda:N. auto takes the card where there is one and the work is
-    /// worth it, cuda fails without one. Training, encoding and scoring run on the processor
+    /// What to search, encode and train on: auto, cpu, cuda or cuda:N. auto takes the card where there is one
+    /// and the work is worth it, cuda fails without one
     #[arg(long, global = true, default_value = "auto", help_heading = "Global options")]
     pub device: Device,
     /// Read segment files with ordinary calls instead of mapping them: for file systems that may lose

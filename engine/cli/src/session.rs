@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use twinbit::{Builder, Collection, Database, Device, Indexing, ReadMode};
+use twinbit::{Builder, Collection, Database, Device, Indexing, ReadMode, TrainingMachine};
 
 use crate::arguments::Global;
 use crate::failure::{Failure, Result};
@@ -41,18 +41,17 @@ impl Session {
         self.global.threads
     }
 
-    /// What searches run on.
+    /// What the work runs on.
     pub fn device(&self) -> Device {
         self.global.device
     }
 
-    /// Says, where a card was asked for, that this work does not run there.
-    pub fn remark_processor(&self, work: &str) {
-        if let Device::Cuda(_) = self.global.device {
-            self.output.warn(format!(
-                "{work} on the processor: --device {} is for searches alone",
-                self.global.device
-            ));
+    /// The device that computed a training run, as `--device` names it.
+    pub fn trained_on(&self, machine: TrainingMachine) -> String {
+        match (machine, self.global.device) {
+            (TrainingMachine::Processor, _) => Device::Cpu.to_string(),
+            (TrainingMachine::Card(_), device @ Device::Cuda(_)) => device.to_string(),
+            (TrainingMachine::Card(_), _) => Device::Cuda(0).to_string(),
         }
     }
 
@@ -81,7 +80,8 @@ impl Session {
         Ok(self.builder().open_read_only(path)?)
     }
 
-    fn builder(&self) -> Builder {
+    /// The options that the global ones ask for.
+    pub fn builder(&self) -> Builder {
         let mode = match self.global.no_mmap {
             true => ReadMode::Read,
             false => ReadMode::Mapped,

@@ -445,12 +445,38 @@ fn the_doctor_names_the_kernel_and_why_there_is_no_cuda() {
     assert_eq!((&stats["device"], &stats["resident_bytes"]), (&"auto".into(), &0.into()));
     assert!(stats["no_card"].as_str().unwrap().contains("worth"), "{stats}");
     assert!(place.ok("stats a.db --device cpu").contains("the device is cpu"));
-    if report["card"].is_null() {
-        for command in ["stats a.db", "search a.db --id 1", "eval a.db"] {
-            let message = place.fails(&format!("{command} --device cuda"));
-            assert!(message.contains("CUDA cannot be used"), "{message}");
+}
+
+#[test]
+fn every_command_that_computes_says_why_there_is_no_card() {
+    let place = trained();
+    if !place.json("doctor")[0]["card"].is_null() {
+        return;
+    }
+    place.ok("model export a.db m.safetensors");
+    let data = "[data]\nimage = \"image.npy\"\ntext = \"text.npy\"\nlabel = \"label.npy\"\ntest = 16\n";
+    let run = "[run]\nbits = [16]\nseeds = [1]\n[[method]]\nname = \"UCCH\"\n";
+    place.write("e.toml", format!("{data}{run}"));
+    let before = contents(&place.path("a.db"));
+    for command in [
+        TRAIN,
+        "train a.db --image image.npy --text text.npy --no-install",
+        "ingest a.db --image query-image.npy --text query-text.npy --ids query-ids.txt --upsert",
+        "search a.db --id pair-1",
+        "eval a.db",
+        "eval a.db --model m.safetensors",
+        "model import a.db m.safetensors",
+        "experiment e.toml",
+        "stats a.db",
+        #[cfg(feature = "demo")]
+        "demo d",
+    ] {
+        for device in ["cuda", "cuda:7"] {
+            let message = place.fails(&format!("{command} --device {device}"));
+            assert!(message.contains("CUDA cannot be used: "), "{command}: {message}");
         }
     }
+    assert_eq!(contents(&place.path("a.db")), before, "nothing was changed");
 }
 
 #[cfg(unix)]

@@ -33,7 +33,10 @@ fn a_model_tells_how_it_was_trained() {
     assert_eq!(training["config"]["learning_rate"], 0.005);
     assert_eq!(training["epochs"].as_array().unwrap().len(), 12);
     let shown = place.ok("model show a.db");
-    assert!(shown.contains("trained on") && shown.contains("seed 3") && shown.contains("kept"), "{shown}");
+    assert!(
+        shown.contains("pairs, by the processor") && shown.contains("seed 3") && shown.contains("kept"),
+        "{shown}"
+    );
     assert!(place.read("training.svg").contains("loss"));
 }
 

@@ -118,6 +118,10 @@ impl PairSource for ArrayPairs {
         self.array(modality).width()
     }
 
+    fn varies(&self, _modality: Modality) -> bool {
+        false
+    }
+
     fn read(
         &self,
         modality: Modality,

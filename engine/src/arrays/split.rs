@@ -1,5 +1,7 @@
 //! Pairs in arrays, divided into those trained on and the queries of a test.
 
+use std::sync::Arc;
+
 use twinbit_hashing::{Observer, Outcome, PairSource, RetrievalScores, Scores, TrainConfig};
 use twinbit_kernels::CodesBuf;
 
@@ -7,7 +9,9 @@ use super::array::Array;
 use super::error::ArrayError;
 use super::labels::LabelMatrix;
 use super::pairs::ArrayPairs;
-use crate::{Error, Modality, Model, Result};
+use crate::accelerator::Accelerator;
+use crate::training_run::TrainingRun;
+use crate::{Builder, Error, Modality, Model, Precision, Result};
 
 /// Rows that are read and encoded at once.
 const ROWS_A_BLOCK: usize = 4096;
@@ -100,6 +104,8 @@ pub struct SplitPairs {
     pairs: ArrayPairs,
     split: Split,
     labels: Option<LabelMatrix>,
+    accelerator: Arc<Accelerator>,
+    precision: Precision,
 }
 
 impl SplitPairs {
@@ -111,7 +117,23 @@ impl SplitPairs {
         // Both parts are checked once, so that they may be read without a doubt.
         pairs.clone().rows(split.queries.clone())?;
         pairs.clone().rows(split.training.clone())?;
-        Ok(Self { pairs, split, labels: None })
+        let accelerator = Arc::new(Accelerator::processor());
+        Ok(Self { pairs, split, labels: None, accelerator, precision: Precision::default() })
+    }
+
+    /// Trains and encodes on the device of these options instead of the processor.
+    ///
+    /// # Errors
+    /// [`Error::NoCuda`] when a device was demanded that cannot be used.
+    pub fn device_of(mut self, options: &Builder) -> Result<Self> {
+        self.accelerator = Arc::new(Accelerator::new(options)?);
+        Ok(self)
+    }
+
+    /// What a card rounds the factors of its matrix products to in training (default: [`Precision::Tf32`]).
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// Gives all rows labels: they choose the epoch and score the test.
@@ -160,7 +182,9 @@ impl SplitPairs {
         if let Some(labels) = &self.labels {
             trainer = trainer.validation_labels(&labels.of(&self.split.training)?);
         }
-        trainer.fit(&self.training()?, observer).map_err(Error::from_training)
+        let (precision, source) = (self.precision, self.training()?);
+        let run = TrainingRun { trainer, precision, source: &source, saved: None };
+        run.run(&self.accelerator, observer)?.map_err(Error::from_training)
     }
 
     /// The codes of some rows under a model.
@@ -176,7 +200,7 @@ impl SplitPairs {
         for block in positions.chunks(ROWS_A_BLOCK) {
             values.resize(block.len() * width, 0.0);
             chosen.read_pairs(modality, block, &mut values)?;
-            codes.append(model.encode(modality, &values)?.as_codes())?;
+            codes.append(self.accelerator.encode(model, modality, &values)?.as_codes())?;
         }
         Ok(codes)
     }

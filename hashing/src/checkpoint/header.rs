@@ -7,6 +7,7 @@ use super::origin::Origin;
 use super::{VERSION, malformed};
 use crate::Error;
 use crate::config::TrainConfig;
+use crate::machine::TrainingMachine;
 use crate::spec::ModelSpec;
 
 /// The JSON in a checkpoint's metadata.
@@ -17,6 +18,9 @@ pub(super) struct Header {
     pub(super) spec: ModelSpec,
     pub(super) config: TrainConfig,
     pub(super) origin: Origin,
+    /// What drew and rounded in its epochs.
+    #[serde(default)]
+    pub(super) machine: TrainingMachine,
     /// Epochs that have ended.
     pub(super) epochs: u32,
     /// Updates that the optimizer has made.

@@ -5,7 +5,7 @@
 //!
 //! | part | contents |
 //! |---|---|
-//! | metadata `twinbit-checkpoint` | JSON: `version`, `spec`, `config`, what the run was trained on, counters |
+//! | metadata `twinbit-checkpoint` | JSON: `version`, `spec`, `config`, what the run was trained on and by, counters |
 //! | `reports` | float64 (epochs, 8): the epochs so far |
 //! | `image.layers.I.weight`, `.bias`, `text.layers.I...` | float32, weights (outputs, inputs) |
 //! | `first_moment.NAME`, `second_moment.NAME` | float32: the optimizer's; the second with Adam only |
@@ -27,6 +27,7 @@ use twinbit_kernels::Modality;
 use crate::Error;
 use crate::bank::MemoryBank;
 use crate::config::{Optimizer, Schedule, TrainConfig};
+use crate::machine::TrainingMachine;
 use crate::net::{Layer, Network, parameter_name};
 use crate::optimizer::OptimizerState;
 use crate::run::{Best, Run};
@@ -78,15 +79,16 @@ fn groups(optimizer: Optimizer) -> &'static [&'static str] {
 }
 
 impl Checkpoint {
-    /// The run as it was, if it is one of these settings on these pairs.
+    /// The run and its state as they were, if it is one of these settings on these pairs and by this machine.
     pub(crate) fn into_run(
         self,
         config: &TrainConfig,
         spec: &ModelSpec,
         origin: &LazyOrigin<'_>,
-    ) -> Result<Run, Error> {
+        machine: TrainingMachine,
+    ) -> Result<(Run, TrainingState<f32>), Error> {
         let Self { header, reports, weights, first, mut second, bank, best_model } = self;
-        header.check(config, spec, origin)?;
+        header.check(config, spec, origin, machine)?;
         let mut weights = weights.into_iter();
         let mut network = |modality| {
             let layers = spec.shapes(modality).into_iter().map(|(outputs, inputs)| {
@@ -103,13 +105,19 @@ impl Checkpoint {
         let bank = MemoryBank::new(spec.bits, bank)?;
         let state = TrainingState::restored(settings, networks, bank, optimizer)?;
         let best = header.best_epoch.zip(best_model).map(|(epoch, model)| Best { epoch, model });
-        Ok(Run { state, reports, best })
+        Ok((Run { reports, best }, state))
     }
 }
 
 impl Header {
-    /// Whether a run with these settings on these pairs is the one the file is of.
-    fn check(&self, config: &TrainConfig, spec: &ModelSpec, origin: &LazyOrigin<'_>) -> Result<(), Error> {
+    /// Whether a run with these settings on these pairs by this machine is the one the file is of.
+    fn check(
+        &self,
+        config: &TrainConfig,
+        spec: &ModelSpec,
+        origin: &LazyOrigin<'_>,
+        machine: TrainingMachine,
+    ) -> Result<(), Error> {
         let mismatch = |what: &str, saved: String, given: String| {
             Err(Error::CheckpointMismatch { what: what.to_owned(), saved, given })
         };
@@ -127,6 +135,10 @@ impl Header {
         }
         if let Some((what, saved, given)) = header::difference(&self.spec, spec)? {
             return mismatch(&what, saved, given);
+        }
+        if self.machine != machine {
+            // The rest of the run would draw otherwise than its beginning.
+            return mismatch("machine", self.machine.to_string(), machine.to_string());
         }
         let origin = origin.get()?;
         if self.origin.training_pairs != origin.training_pairs {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::header::Header;
 use super::{DIGEST_BYTES, METADATA, REPORT_NUMBERS, groups, layout, malformed};
 use crate::Error;
+use crate::machine::TrainingMachine;
 use crate::model::HashModel;
 use crate::report::{EpochReport, Scores};
 
@@ -78,6 +79,11 @@ impl Checkpoint {
             return Err(malformed("its best model has other shapes than its networks"));
         }
         Ok(Self { header, reports, weights, first, second, bank, best_model })
+    }
+
+    /// What computed its epochs, and must compute those that follow.
+    pub fn machine(&self) -> TrainingMachine {
+        self.header.machine
     }
 
     /// Epochs that had ended when it was written.

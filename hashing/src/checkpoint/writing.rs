@@ -13,9 +13,12 @@ use super::{METADATA, REPORT_NUMBERS, VERSION, layout, malformed};
 use crate::Error;
 use crate::config::TrainConfig;
 use crate::in_place::read;
+use crate::learner::Learner;
+use crate::machine::TrainingMachine;
 use crate::report::EpochReport;
 use crate::run::Run;
 use crate::spec::ModelSpec;
+use crate::step::TrainingState;
 
 /// Numbers converted to bytes at once.
 const NUMBERS_AT_ONCE: usize = 1 << 14;
@@ -26,6 +29,8 @@ pub struct Progress<'a> {
     spec: &'a ModelSpec,
     origin: &'a LazyOrigin<'a>,
     run: &'a Run,
+    learner: &'a dyn Learner,
+    machine: TrainingMachine,
 }
 
 impl<'a> Progress<'a> {
@@ -34,8 +39,10 @@ impl<'a> Progress<'a> {
         spec: &'a ModelSpec,
         origin: &'a LazyOrigin<'a>,
         run: &'a Run,
+        learner: &'a dyn Learner,
+        machine: TrainingMachine,
     ) -> Self {
-        Self { config, spec, origin, run }
+        Self { config, spec, origin, run, learner, machine }
     }
 
     /// Epochs that have ended.
@@ -51,21 +58,23 @@ impl<'a> Progress<'a> {
     /// their fingerprint, and fails as [`Trainer::fit`](crate::Trainer::fit) does when the source does.
     pub fn write_to(&self, out: &mut dyn Write) -> Result<(), Error> {
         let best_model = self.run.best.as_ref().map(|best| best.model.to_bytes());
-        let header = self.header(best_model.as_ref().map(Vec::len))?;
+        let state = self.learner.state()?;
+        let header = self.header(&state, best_model.as_ref().map(Vec::len))?;
         let mut out = Hashing { out, digest: Sha256::new() };
-        let written = self.write_parts(&mut out, &header, best_model.as_deref())?;
+        let written = self.write_parts(&mut out, &state, &header, best_model.as_deref())?;
         written.and_then(|()| out.out.write_all(&out.digest.finalize())).map_err(Error::CheckpointIo)
     }
 
     /// The length of the safetensors header and the header, padded so that the data is aligned.
-    fn header(&self, best_model_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
+    fn header(&self, state: &TrainingState<f32>, best_model_bytes: Option<usize>) -> Result<Vec<u8>, Error> {
         let header = Header {
             version: VERSION,
             spec: self.spec.clone(),
             config: self.config.clone(),
             origin: self.origin.get()?.clone(),
+            machine: self.machine,
             epochs: self.run.epochs(),
-            updates: self.run.state.optimizer().updates(),
+            updates: state.optimizer().updates(),
             best_epoch: self.run.best.as_ref().map(|best| best.epoch),
         };
         let mut end = 0;
@@ -88,10 +97,10 @@ impl<'a> Progress<'a> {
     fn write_parts(
         &self,
         out: &mut dyn Write,
+        state: &TrainingState<f32>,
         header: &[u8],
         best_model: Option<&[u8]>,
     ) -> Result<io::Result<()>, Error> {
-        let state = &self.run.state;
         let mut written = out.write_all(header).and_then(|()| write_reports(out, &self.run.reports));
         for tensor in Modality::ALL.into_iter().flat_map(|side| state.network(side).parameters()) {
             written = written.and(read(tensor, |values: &[f32]| write_numbers(out, values))?);

@@ -1,6 +1,7 @@
 // All kernels as a shared library for the CPU: a kernel is a symbol of its own name, and `launch`
 // runs it. Built and used by `tests/support/blocks.rs`.
 #define TWINBIT_ON_CPU
+#include "../chains.cu"
 #include "../heads.cu"
 #include "../keys.cu"
 #include "../layers.cu"
@@ -25,4 +26,4 @@ extern "C" const uint32_t training_argument_bytes[] = {
     sizeof(ColumnSumsArgument), sizeof(HeadArgument), sizeof(HeadGradientArgument), sizeof(PackArgument),
     sizeof(SignsArgument), sizeof(MeansArgument), sizeof(DrawArgument), sizeof(ContrastiveArgument),
     sizeof(RankingArgument), sizeof(BankArgument), sizeof(SquaresArgument), sizeof(StepRecord),
-    sizeof(RecordArgument), sizeof(AdamArgument), sizeof(DescendArgument)};
+    sizeof(RecordArgument), sizeof(AdamArgument), sizeof(DescendArgument), sizeof(ChainArgument)};

@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::train::{Multiply, Product};
 use super::{Captured, CudaError, Identity, Launch, Machine, Memory};
 
-/// Any [`Machine`], so that who searches on one need not be generic over it. Clones share it.
+/// Any machine that multiplies matrices, so that who searches, encodes or trains on one need not be generic
+/// over it. Clones share it.
 #[derive(Debug, Clone)]
 pub struct AnyMachine(Arc<dyn Erased>);
 
@@ -18,7 +20,7 @@ impl AnyMachine {
     #[must_use]
     pub fn new<M>(machine: M) -> Self
     where
-        M: Machine + 'static,
+        M: Multiply + 'static,
         M::Memory: 'static,
     {
         Self(Arc::new(machine))
@@ -78,12 +80,20 @@ unsafe impl Machine for AnyMachine {
     }
 }
 
+// SAFETY: products are those of the machine within, which keeps the promise.
+unsafe impl Multiply for AnyMachine {
+    unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
+        // SAFETY: shapes and addresses are good, and the memory is this machine's, which the caller promises.
+        unsafe { self.0.erased_multiply(product) }
+    }
+}
+
 /// Memory that can be told apart by its type.
 trait ErasedMemory: Memory + Any {}
 
 impl<T: Memory + Any> ErasedMemory for T {}
 
-/// [`Machine`] without its associated type; memory of another type is that of another machine.
+/// [`Multiply`] without its associated type; memory of another type is that of another machine.
 trait Erased: std::fmt::Debug + Send + Sync {
     fn erased_identity(&self) -> Identity;
     fn erased_allocate(&self, bytes: usize) -> Result<Box<dyn ErasedMemory>, CudaError>;
@@ -107,11 +117,14 @@ trait Erased: std::fmt::Debug + Send + Sync {
     /// As [`Machine::replay`].
     unsafe fn erased_replay(&self, captured: &Captured) -> Result<(), CudaError>;
     fn erased_busy_blocks(&self) -> u32;
+    /// # Safety
+    /// As [`Multiply::multiply`].
+    unsafe fn erased_multiply(&self, product: Product) -> Result<(), CudaError>;
 }
 
 impl<M> Erased for M
 where
-    M: Machine + 'static,
+    M: Multiply + 'static,
     M::Memory: 'static,
 {
     fn erased_identity(&self) -> Identity {
@@ -158,5 +171,10 @@ where
 
     fn erased_busy_blocks(&self) -> u32 {
         self.busy_blocks()
+    }
+
+    unsafe fn erased_multiply(&self, product: Product) -> Result<(), CudaError> {
+        // SAFETY: shapes and addresses are good, which the caller promises.
+        unsafe { self.multiply(product) }
     }
 }

@@ -38,7 +38,9 @@ pub enum CudaError {
         minor: i32,
     },
     /// The card's memory is full.
-    #[error("the card has no {bytes} bytes of free memory left: search fewer codes at once, or on the CPU")]
+    #[error(
+        "the card has no {bytes} bytes of free memory left: give it less to hold at once, or compute on the CPU"
+    )]
     OutOfMemory {
         /// How much was asked for.
         bytes: usize,

@@ -5,6 +5,8 @@ use crate::CodeBits;
 /// A file of compiled kernels, embedded in the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Module {
+    /// `cu/chains.cu`: layers as the CPU computes them.
+    Chains,
     /// `cu/heads.cu`: what follows a network's last layer.
     Heads,
     /// `cu/keys.cu`: contrastive keys and the memory bank.
@@ -27,7 +29,8 @@ pub enum Module {
 
 impl Module {
     /// All modules.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Chains,
         Self::Heads,
         Self::Keys,
         Self::Layers,
@@ -43,6 +46,7 @@ impl Module {
     #[must_use]
     pub const fn ptx(self) -> &'static str {
         match self {
+            Self::Chains => include_str!("../../cu/ptx/chains.ptx"),
             Self::Heads => include_str!("../../cu/ptx/heads.ptx"),
             Self::Keys => include_str!("../../cu/ptx/keys.ptx"),
             Self::Layers => include_str!("../../cu/ptx/layers.ptx"),
@@ -109,6 +113,7 @@ kernels! {
     Tensor8Words, "tensor_scan_8_words", Tensor;
     Tensor16Words, "tensor_scan_16_words", Tensor;
     BeginStep, "begin_step", Step;
+    Chain, "chain", Chains;
     Gather, "gather", Layers;
     GatherHalf, "gather_half", Layers;
     GatherBytes, "gather_bytes", Layers;

@@ -4,6 +4,7 @@ use twinbit_kernels::cuda::train::{
     BatchKeys, DeviceFeatures, Encoder, FeatureType, KeySource, Layer, Multiply, Optimizer, Pairs, Precision,
     RankingLoss, StepLosses, StepSettings, TrainingState, TrainingStep,
 };
+use twinbit_kernels::{CodeBits, CodesBuf, pack_signs};
 
 use crate::cases::Numbers;
 use crate::oracle::{Layer64, Oracle, Outcome, draw_keys};
@@ -318,4 +319,24 @@ pub(crate) fn check_codes<M: Multiply>(
         }
     }
     different
+}
+
+/// The signs of outputs computed as the CPU's encoder does: one chain of fused multiply-adds each.
+pub(crate) fn chained_codes(layers: &[Layer], features: &[f32]) -> CodesBuf {
+    let mut values = features.to_vec();
+    for (number, layer) in layers.iter().enumerate() {
+        let chain = |row: &[f32], output: usize| {
+            let weights = &layer.weight[output * layer.inputs..][..layer.inputs];
+            let terms = row.iter().zip(weights);
+            terms.fold(layer.bias[output], |sum, (value, weight)| value.mul_add(*weight, sum))
+        };
+        let last = number + 1 == layers.len();
+        let rows = values.chunks_exact(layer.inputs);
+        values = rows
+            .flat_map(|row| (0..layer.outputs).map(move |output| chain(row, output)))
+            .map(|value| if last { value } else { value.max(0.0) })
+            .collect();
+    }
+    let bits = CodeBits::new(layers.last().unwrap().outputs).unwrap();
+    pack_signs(&values, bits).unwrap()
 }

@@ -63,7 +63,7 @@ pub fn run(_: &Arguments, session: &Session) -> Result {
     }
     if let Some(card) = report.card {
         let CardInfo { number, name, compute_capability, cuda_version, memory_bytes, free_bytes, .. } = card;
-        row("CUDA", format!("device {number}, {name}, for searches that are worth it"));
+        row("CUDA", format!("device {number}, {name}, for work that is worth it"));
         row("compute capability", compute_capability);
         row("CUDA of its driver", cuda_version);
         row("memory of the card", format!("{}, {} free", bytes(memory_bytes), bytes(free_bytes)));

@@ -70,7 +70,6 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     curves::check_name(arguments.plot.as_deref())?;
     let database = session.read(&arguments.db)?;
-    session.remark_processor("scores are computed");
     let snapshot = session.collection(&database)?.snapshot()?;
     let models = models(arguments, &snapshot)?;
     let mut ks = CUTOFFS.to_vec();

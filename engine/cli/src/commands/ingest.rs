@@ -130,7 +130,6 @@ enum WhenWrong {
 /// Takes records in.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let database = session.open(&arguments.db)?;
-    session.remark_processor("inputs are encoded");
     let collection = session.collection(&database)?;
     let mut watches = Vec::new();
     let runs = runs(arguments, &collection)?;

@@ -92,9 +92,8 @@ pub fn run(action: &Action, session: &Session) -> Result {
         Action::Export(arguments) => save(&arguments.file, &installed(&arguments.db, session)?, session),
         Action::Encoders(arguments) => encoders(arguments, session),
         Action::Import(arguments) => {
-            let model = read(&arguments.file)?;
             let database = session.open(&arguments.db)?;
-            session.remark_processor("stored inputs are encoded");
+            let model = read(&arguments.file)?;
             crate::interrupt::listen();
             install(&session.collection(&database)?, &model, session)?;
             session.output.say(format!("model {} installed", model.id()))
@@ -167,7 +166,7 @@ struct Shown<'a> {
 
 fn show(model: &Model, session: &Session) -> Result {
     let spec = model.spec();
-    let weights: u64 = Modality::ALL.into_iter().map(|modality| weights(spec, modality)).sum();
+    let weights: u64 = Modality::ALL.into_iter().map(|modality| spec.weights(modality)).sum();
     let size = model.to_bytes().len() as u64;
     if session.output.is_json() {
         let (model, training) = (model.id().to_string(), model.training());
@@ -194,7 +193,8 @@ fn show(model: &Model, session: &Session) -> Result {
     let pairs = [("", training.training_pairs), (", held out ", training.held_out_pairs)];
     row(
         "trained on",
-        pairs.map(|(what, pairs)| format!("{what}{}", count(pairs as u64))).concat() + " pairs",
+        pairs.map(|(what, pairs)| format!("{what}{}", count(pairs as u64))).concat()
+            + &format!(" pairs, by {}", training.machine),
     );
     for (number, settings) in settings(training)?.chunks(4).enumerate() {
         row(if number == 0 { "settings" } else { "" }, settings.join(", "));
@@ -229,15 +229,4 @@ fn settings(training: &TrainingRecord) -> Result<Vec<String>> {
             value => format!("{name} {value}"),
         })
         .collect())
-}
-
-/// Numbers in the network of a side.
-fn weights(spec: &ModelSpec, modality: Modality) -> u64 {
-    let layers = spec.layers(modality);
-    let width = |layer: usize| match layer {
-        0 => spec.width(modality),
-        layer if layer == layers => spec.bits.bits(),
-        _ => spec.hidden,
-    };
-    (0..layers).map(|layer| (width(layer) as u64 + 1) * width(layer + 1) as u64).sum()
 }

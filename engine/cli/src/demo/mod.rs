@@ -41,7 +41,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         .map_err(|error| Failure::file(&arguments.folder, "create the folder", &error))?;
     let path = arguments.folder.join("db");
     let database = session.open_or_create(&path)?;
-    session.remark_processor("networks are trained, inputs encoded and scores computed");
     let collection = fresh_collection(&database, &path)?;
     let page = arguments.folder.join("report.html");
     let mut report = Experiment::new(&collection, session).run(begin)?;

@@ -7,7 +7,7 @@ use super::super::arguments::plain;
 
 /// The sizes of the structures below in their order, which the tests compare with those of the
 /// compiled kernels.
-pub const ARGUMENT_BYTES: [usize; 21] = [
+pub const ARGUMENT_BYTES: [usize; 22] = [
     size_of::<StepNumbers>(),
     size_of::<BeginArgument>(),
     size_of::<GatherArgument>(),
@@ -29,6 +29,7 @@ pub const ARGUMENT_BYTES: [usize; 21] = [
     size_of::<RecordArgument>(),
     size_of::<AdamArgument>(),
     size_of::<DescendArgument>(),
+    size_of::<ChainArgument>(),
 ];
 
 /// What a step takes that the one before did not, beside its pairs.
@@ -319,6 +320,20 @@ pub(crate) struct DescendArgument {
     pub(crate) keep: f32,
 }
 
+/// The argument of `chain`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct ChainArgument {
+    pub(crate) rows: u64,
+    pub(crate) weights: u64,
+    pub(crate) bias: u64,
+    pub(crate) to: u64,
+    pub(crate) count: u32,
+    pub(crate) inputs: u32,
+    pub(crate) outputs: u32,
+    pub(crate) rectify: u32,
+}
+
 plain! {
     StepNumbers: 8 + 2 * 4,
     BeginArgument: 5 * 8 + 2 * 4,
@@ -341,4 +356,5 @@ plain! {
     RecordArgument: 7 * 8 + 8 * 4,
     AdamArgument: 7 * 8 + 6 * 4,
     DescendArgument: 6 * 8 + 2 * 4,
+    ChainArgument: 4 * 8 + 4 * 4,
 }

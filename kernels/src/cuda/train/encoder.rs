@@ -13,8 +13,11 @@ use crate::{CodeBits, Codes, CodesBuf, Error, Line};
 /// A network in the memory of a machine, ready to encode.
 ///
 /// The code of a row is the signs of the last layer's outputs, sgn(0) = +1. tanh and the division by
-/// the row's norm, which follow in training, leave signs as they are and are not computed. Codes can
-/// differ from the CPU's only where an output is so near to 0 that rounding decides about its sign.
+/// the row's norm, which follow in training, leave signs as they are and are not computed.
+///
+/// Made with [`new`](Self::new) it multiplies by the machine's products: codes can differ from the CPU's
+/// where an output is so near to 0 that rounding decides about its sign. Made with [`exact`](Self::exact) every
+/// number is what the encoder on the CPU computes, to the bit, and no cuBLAS is needed.
 ///
 /// Features are copied and encoded batch after batch: the host fills the next page-locked buffer while
 /// the card works, and copies and kernels take turns on the card.
@@ -24,12 +27,21 @@ pub struct Encoder<'a, M: Multiply> {
     placement: Placement,
     parameters: Array<M, f32>,
     bits: CodeBits,
-    precision: Precision,
+    layers: Layers<M>,
     rows: usize,
     /// Input of every layer, for `rows` rows, then the last layer's output.
     values: Vec<Array<M, f32>>,
     codes: Array<M, u8>,
     undirected: Array<M, u32>,
+}
+
+/// How layers are computed.
+#[derive(Debug)]
+enum Layers<M: Multiply> {
+    /// By products of the machine.
+    Products(Precision),
+    /// As chains of fused multiply-adds, bias included; what is added afterwards are these zeros.
+    Chains(Array<M, f32>),
 }
 
 impl<'a, M: Multiply> Encoder<'a, M> {
@@ -42,8 +54,26 @@ impl<'a, M: Multiply> Encoder<'a, M> {
     /// [`Error::Shape`] when the layers do not fit each other or there are no rows, [`Error::Bits`]
     /// when the last one does not give a code, [`Error::Cuda`] when there is not enough memory.
     pub fn new(machine: &'a M, layers: &[Layer], rows: usize, precision: Precision) -> Result<Self, Error> {
+        Self::with(machine, layers, rows, |_| Ok(Layers::Products(precision)))
+    }
+
+    /// The same, but every number is one chain of fused multiply-adds that starts at the bias and takes the
+    /// inputs in their order, as [`mul_add`](f32::mul_add) gives it: the same codes on every machine.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn exact(machine: &'a M, layers: &[Layer], rows: usize) -> Result<Self, Error> {
+        Self::with(machine, layers, rows, |bits| Ok(Layers::Chains(zeros(machine, bits)?)))
+    }
+
+    fn with(
+        machine: &'a M,
+        layers: &[Layer],
+        rows: usize,
+        computed: impl FnOnce(usize) -> Result<Layers<M>, CudaError>,
+    ) -> Result<Self, Error> {
         check(layers)?;
-        if rows == 0 || u32::try_from(rows).is_err() {
+        if !(1..=launch::MOST_CHAIN_ROWS).contains(&rows) {
             return Err(Error::Shape { what: "rows of a batch", expected: Self::ROWS, got: rows });
         }
         let placement = Placement::of(layers, 0);
@@ -59,7 +89,7 @@ impl<'a, M: Multiply> Encoder<'a, M> {
             placement,
             parameters,
             bits,
-            precision,
+            layers: computed(bits.bits())?,
             rows,
         })
     }
@@ -108,15 +138,26 @@ impl<'a, M: Multiply> Encoder<'a, M> {
     /// Encode the first rows of the features that are there.
     fn run(&self, rows: usize) -> Result<(), CudaError> {
         for (layer, place) in self.placement.places.iter().enumerate() {
-            let input = Operand::plain(self.values[layer].as_matrix(rows, place.inputs));
-            let weight = Operand::transposed(place.weight(&self.parameters));
+            let input = self.values[layer].as_matrix(rows, place.inputs);
             let into = self.values[layer + 1].as_matrix(rows, place.outputs);
-            multiply(self.machine, input, weight, into, false, self.precision)?;
-            let bias = place.bias(&self.parameters);
-            if layer + 1 < self.placement.places.len() {
-                launch::add_bias(self.machine, into, bias)?;
-            } else {
-                launch::pack(self.machine, into, bias, self.bits, &self.codes, &self.undirected)?;
+            let (weight, bias) = (place.weight(&self.parameters), place.bias(&self.parameters));
+            let last = layer + 1 == self.placement.places.len();
+            let left = match &self.layers {
+                Layers::Products(precision) => {
+                    let (input, weight) = (Operand::plain(input), Operand::transposed(weight));
+                    multiply(self.machine, input, weight, into, false, *precision)?;
+                    if !last {
+                        launch::add_bias(self.machine, into, bias)?;
+                    }
+                    bias
+                }
+                Layers::Chains(zeros) => {
+                    launch::chain(self.machine, input, weight, bias, into, !last)?;
+                    zeros.as_matrix(1, self.bits.bits())
+                }
+            };
+            if last {
+                launch::pack(self.machine, into, left, self.bits, &self.codes, &self.undirected)?;
             }
         }
         Ok(())

@@ -3,8 +3,8 @@
 
 use super::super::{CudaError, Kernel, Launch, Machine};
 use super::arguments::{
-    BiasArgument, ColumnSumsArgument, DropArgument, GatherArgument, HeadArgument, HeadGradientArgument,
-    PackArgument, RectifyArgument, StepNumbers,
+    BiasArgument, ChainArgument, ColumnSumsArgument, DropArgument, GatherArgument, HeadArgument,
+    HeadGradientArgument, PackArgument, RectifyArgument, StepNumbers,
 };
 use super::array::{Array, Matrix};
 use super::feature_type::FeatureType;
@@ -113,6 +113,40 @@ pub(crate) fn add_bias<M: Machine>(
     let launch = Launch { kernel: Kernel::AddBias, blocks: blocks_of_rows(machine, values.rows) };
     // SAFETY: the structure is the kernel's, and shapes were checked.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
+}
+
+/// Rows and outputs of a block of `chain`, as in `cu/chains.cu`.
+const CHAIN_TILE: usize = 128;
+/// The most rows of a launch of `chain`: as many as columns of blocks hold.
+pub(crate) const MOST_CHAIN_ROWS: usize = 65_535 * CHAIN_TILE;
+
+/// `into` = `rows` times the transposed weights plus bias, every number one chain of fused multiply-adds from
+/// the bias on over the inputs in their order; then ReLU, where it follows.
+pub(crate) fn chain<M: Machine>(
+    machine: &M,
+    rows: Matrix<'_>,
+    weights: Matrix<'_>,
+    bias: Matrix<'_>,
+    into: Matrix<'_>,
+    rectify: bool,
+) -> Result<(), CudaError> {
+    let shapes = [(into.rows, into.columns), (weights.rows, weights.columns), (bias.len(), rows.rows)];
+    let expected = [(rows.rows, weights.rows), (into.columns, rows.columns), (into.columns, into.rows)];
+    assert_eq!(shapes, expected, "shapes of a layer");
+    assert!(rows.rows <= MOST_CHAIN_ROWS, "rows of a launch");
+    let argument = ChainArgument {
+        rows: rows.address,
+        weights: weights.address,
+        bias: bias.address,
+        to: into.address,
+        count: rows.rows as u32,
+        inputs: rows.columns as u32,
+        outputs: into.columns as u32,
+        rectify: u32::from(rectify),
+    };
+    let blocks = [into.columns, into.rows].map(|numbers| numbers.div_ceil(CHAIN_TILE) as u32);
+    // SAFETY: the structure is the kernel's, a block for each tile of the outputs, and shapes were checked.
+    unsafe { machine.launch(Launch { kernel: Kernel::Chain, blocks }, bytemuck::bytes_of(&argument)) }
 }
 
 /// Through ReLU and dropout, in place.

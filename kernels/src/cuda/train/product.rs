@@ -1,7 +1,11 @@
 //! Products of matrices, which a machine brings along.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::super::{CudaError, Machine};
 use super::array::Matrix;
+use crate::Error;
 
 /// What the numbers of a product are rounded to before they are multiplied; sums are float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +17,36 @@ pub enum Precision {
     Tf32,
     /// To 7 bits of mantissa.
     Bf16,
+}
+
+impl Precision {
+    /// Every precision, the most exact one first.
+    pub const ALL: [Self; 3] = [Self::Float32, Self::Tf32, Self::Bf16];
+
+    /// Its name: `float32`, `tf32` or `bf16`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let known = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        known.ok_or_else(|| Error::UnknownPrecision { name: name.to_owned() })
+    }
 }
 
 /// A row-major matrix, or its transpose, as a factor of a product.

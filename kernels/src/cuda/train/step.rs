@@ -16,7 +16,7 @@ use super::schedule::Schedule;
 use super::sequence::Sequence;
 use super::settings::{BatchKeys, KeySource, Optimizer, StepSettings};
 use super::state::TrainingState;
-use crate::Error;
+use crate::{Error, Modality};
 
 /// The training pairs.
 #[derive(Debug)]
@@ -261,6 +261,14 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             updates: self.updates,
             bank: self.bank.values.read(self.machine, 0, self.bank.values.len())?,
         })
+    }
+
+    /// Wait for the machine, and copy one of the networks.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] when the machine fails.
+    pub fn network(&self, modality: Modality) -> Result<Vec<super::Layer>, Error> {
+        Ok(self.placements[modality.index()].read(self.machine, &self.weights.parameters)?)
     }
 
     /// The gradients of the last step before clipping, in the shapes of the networks.

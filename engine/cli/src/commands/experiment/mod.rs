@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{Observer, Scores, SplitPairs, TrainConfig};
+use twinbit::{Observer, Precision, Scores, SplitPairs, TrainConfig};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -62,6 +62,9 @@ pub struct Arguments {
     /// Keeps the runs that are there already: those of the same settings, on the same unchanged files
     #[arg(long)]
     resume: bool,
+    /// What a card rounds the factors of its matrix products to: float32 (not at all), tf32 or bf16
+    #[arg(long, value_name = "NAME", default_value_t)]
+    precision: Precision,
 }
 
 /// One line of `experiment --json`.
@@ -77,11 +80,11 @@ struct Finished<'a> {
 
 /// Trains and tests every method at every code length with every seed.
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
-    session.remark_processor("networks are trained and scored");
     let experiment = Experiment::read(&arguments.file)?;
     let out = arguments.out.clone().unwrap_or_else(|| arguments.file.with_extension(""));
     let mut table = Table::new(&experiment, &out)?;
     let (pairs, data) = experiment.pairs(&arguments.file)?;
+    let pairs = pairs.device_of(&session.builder())?.precision(arguments.precision);
     let mut runs = Runs::open(table::named(&out, ".runs.csv"), data, arguments.resume)?;
     // Fails when a pool is there already, which nothing before this starts.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(session.threads()).build_global();

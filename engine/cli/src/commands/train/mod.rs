@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{Collection, Model, Outcome, Scores};
+use twinbit::{Collection, Model, Outcome, Precision, Scores};
 
 use crate::curves;
 use crate::failure::{Failure, Result};
@@ -58,6 +58,9 @@ pub struct Arguments {
     /// [default: a tenth, at most 2000, of 4000 pairs or more]
     #[arg(long, value_name = "N", conflicts_with = "label")]
     held_out: Option<usize>,
+    /// What a card rounds the factors of its matrix products to: float32 (not at all), tf32 or bf16
+    #[arg(long, value_name = "NAME", default_value_t)]
+    precision: Precision,
     /// Leaves the collection's model as it is
     #[arg(long)]
     no_install: bool,
@@ -77,6 +80,7 @@ struct Finished {
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<Scores>,
     installed: bool,
+    device: String,
 }
 
 /// Trains a model and installs it.
@@ -92,7 +96,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
         )));
     }
     let database = session.open(&arguments.db)?;
-    session.remark_processor("networks are trained and stored inputs encoded");
     let collection = session.collection(&database)?;
     let config = arguments.hyper.config(collection.schema()?.bits())?;
     if !arguments.no_install {
@@ -101,7 +104,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     interrupt::listen();
     let trouble = Trouble::default();
     let watch = Watch::new(session, config.epochs, &trouble);
-    let mut trainer = collection.trainer().config(config).observer(watch);
+    let mut trainer = collection.trainer().config(config).precision(arguments.precision).observer(watch);
     if let Some(pairs) = arguments.held_out {
         trainer = trainer.held_out(pairs);
     }
@@ -113,7 +116,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     }
     let (outcome, test) = match (&arguments.image, &arguments.text) {
         (Some(image), Some(text)) => {
-            let pairs = arguments.split.open(image, text)?;
+            let pairs = arguments.split.open(image, text)?.device_of(&session.builder())?;
             let trainer = match pairs.label_matrix() {
                 Some(labels) => trainer.labels(labels.of(&pairs.split().training)?),
                 None => trainer,
@@ -208,12 +211,14 @@ pub fn install(collection: &Collection, model: &Model, session: &Session) -> Res
 fn report(outcome: &Outcome, test: Option<Scores>, installed: bool, session: &Session) -> Result {
     let model = outcome.model.id().to_string();
     if session.output.is_json() {
-        return session.output.object(&Finished { best_epoch: outcome.best_epoch, model, test, installed });
+        let (best_epoch, device) = (outcome.best_epoch, session.trained_on(outcome.machine));
+        return session.output.object(&Finished { best_epoch, model, test, installed, device });
     }
     let place = if installed { "installed" } else { "not installed" };
     session.output.say(format!(
-        "trained on {} pairs; model {model} of epoch {} {place}",
+        "trained on {} pairs by {}; model {model} of epoch {} {place}",
         count(outcome.training_pairs as u64),
+        outcome.machine,
         outcome.best_epoch
     ))
 }

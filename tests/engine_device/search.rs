@@ -1,87 +1,27 @@
-//! Search on a card: the same hits as on the processor, whatever the collection and the card go through.
-//!
-//! The card is the machine of the kernels' own tests, which runs their sources on the CPU.
-#![cfg(target_os = "linux")]
-
-#[allow(dead_code, reason = "the kernels' tests use more of it")]
-#[path = "../kernels/tests/support/blocks.rs"]
-mod blocks;
-#[path = "../kernels/tests/support/compiled.rs"]
-mod compiled;
+//! Searches on a card: the same hits as on the processor, whatever the collection and the card go through.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use blocks::{Blocks, Health};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinbit::{
-    Against, Builder, CodeBits, CodeRows, CodesBuf, Collection, Compaction, CudaError, Database, Device,
-    DeviceCosts, Error, Field, Filter, Hit, IdKind, Input, Method, Modality, Record, Schema, Snapshot, field,
+    Against, Builder, CodeBits, CodeRows, CodesBuf, Collection, CudaError, Device, DeviceCosts, Error,
+    Filter, Hit, IdKind, Input, Method, Modality, Record, Schema, Snapshot, field,
 };
-use twinbit_kernels::cuda::AnyMachine;
-use twinbit_storage::{FieldId, NewRecord, Store, StoreOptions, Value};
+use twinbit_tests::fill_codes;
 
-const YEAR: FieldId = FieldId(1);
-
-fn by_hand() -> Compaction {
-    Compaction { background: false, ..Compaction::default() }
-}
-
-fn builder() -> Builder {
-    Database::builder().threads(2).compaction(by_hand())
-}
-
-/// Options that search on a card, and what that card can do.
-fn with_card(device: Device) -> (Builder, Arc<Health>) {
-    let machine = Blocks::new(1);
-    let health = machine.health();
-    (builder().device(device).machine(AnyMachine::new(machine)), health)
-}
-
-/// Costs with which anything is worth the card.
-fn for_nothing() -> DeviceCosts {
-    DeviceCosts {
-        open: Duration::ZERO,
-        call: Duration::ZERO,
-        upload_bytes_per_second: u64::MAX,
-        scan_bytes_per_second: u64::MAX,
-    }
-}
+use crate::blocks::Health;
+use crate::{builder, for_nothing, with_card};
 
 /// A collection of codes with segments of some sizes, fresh rows and deleted ones. Few different codes, so
 /// that there are ties everywhere.
 fn fill(folder: &Path, bits: CodeBits, segments: &[usize], fresh: usize, random: &mut ChaCha8Rng) {
-    let schema = Schema::new(bits).ids(IdKind::U64).external_codes().field("year", Field::i64());
-    drop(builder().open(folder).unwrap().create_collection("codes", schema).unwrap());
-    let options = StoreOptions { fresh_rows: 1, compaction: by_hand(), ..StoreOptions::default() };
-    let store = Store::open(folder, options.clone()).unwrap();
-    let id = store.collections()[0].id;
-    let mut next = 0_u64;
-    let mut put = |store: &Store, rows: usize| {
-        let mut writer = store.writer(id).unwrap();
-        for _ in 0..rows {
-            let (image, text) = (code(bits, random), code(bits, random));
-            let codes = [(next % 6 != 3).then_some(&image[..]), (next % 3 != 1).then_some(&text[..])];
-            let fields = vec![(YEAR, Value::I64((next % 10) as i64))];
-            writer.put(NewRecord { id: Some(next.into()), codes, fields, ..NewRecord::default() }).unwrap();
-            next += 1;
-        }
-        writer.commit().unwrap();
-    };
-    segments.iter().for_each(|rows| put(&store, *rows));
-    drop(store);
-    let store = Store::open(folder, StoreOptions { fresh_rows: 1 << 20, ..options }).unwrap();
-    put(&store, fresh);
-    let mut writer = store.writer(id).unwrap();
-    for dead in (0..next).filter(|id| id % 11 == 5) {
-        assert!(writer.delete(&dead.into()).unwrap());
-    }
-    writer.commit().unwrap();
+    fill_codes(builder(), folder, bits, segments, fresh, || code(bits, random));
 }
 
 /// One of 64 codes, or any.

@@ -48,6 +48,19 @@ pub fn write_clip(folder: &Path) {
     fs::write(folder.join("model.safetensors"), safetensors(&clip_shapes(), "")).unwrap();
 }
 
+/// Writes both sides of the small CLIP: pictures of 32 by 32 pixels in 16 patches, projected to 24, too.
+pub fn write_whole_clip(folder: &Path) {
+    write_clip(folder);
+    let mut config: Value = serde_json::from_str(fixture!("clip/config.json")).unwrap();
+    config["vision_config"] = json!({
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "image_size": 32, "patch_size": 8, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
+    });
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let shapes = [clip_shapes(), vision_shapes()].concat();
+    fs::write(folder.join("model.safetensors"), safetensors(&shapes, "")).unwrap();
+}
+
 /// Numbers in -0.25..0.25 that follow from the tensor's name; near 1 for the weights of layer norms.
 fn numbers(name: &str, count: usize) -> impl Iterator<Item = f32> {
     let seed = name
@@ -102,19 +115,38 @@ fn clip_shapes() -> Shapes {
     for (part, rows) in [("token", 522), ("position", 16)] {
         shapes.push((format!("text_model.embeddings.{part}_embedding.weight"), vec![rows, 32]));
     }
-    for layer in 0..2 {
-        let name = |part: &str| format!("text_model.encoder.layers.{layer}.{part}");
-        for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-            linear(&mut shapes, &name(&format!("self_attn.{part}")), Some(32), 32);
-        }
-        linear(&mut shapes, &name("layer_norm1"), None, 32);
-        linear(&mut shapes, &name("mlp.fc1"), Some(32), 64);
-        linear(&mut shapes, &name("mlp.fc2"), Some(64), 32);
-        linear(&mut shapes, &name("layer_norm2"), None, 32);
-    }
+    clip_layers(&mut shapes, "text_model");
     linear(&mut shapes, "text_model.final_layer_norm", None, 32);
     shapes.push(("text_projection.weight".to_owned(), vec![24, 32]));
     shapes
+}
+
+fn vision_shapes() -> Shapes {
+    let embedding = |part: &str| format!("vision_model.embeddings.{part}");
+    let mut shapes = vec![
+        (embedding("class_embedding"), vec![32]),
+        (embedding("patch_embedding.weight"), vec![32, 3, 8, 8]),
+        (embedding("position_embedding.weight"), vec![17, 32]),
+    ];
+    // The name is misspelled in CLIP's files.
+    linear(&mut shapes, "vision_model.pre_layrnorm", None, 32);
+    clip_layers(&mut shapes, "vision_model");
+    linear(&mut shapes, "vision_model.post_layernorm", None, 32);
+    shapes.push(("visual_projection.weight".to_owned(), vec![24, 32]));
+    shapes
+}
+
+fn clip_layers(shapes: &mut Shapes, side: &str) {
+    for layer in 0..2 {
+        let name = |part: &str| format!("{side}.encoder.layers.{layer}.{part}");
+        for part in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+            linear(shapes, &name(&format!("self_attn.{part}")), Some(32), 32);
+        }
+        linear(shapes, &name("layer_norm1"), None, 32);
+        linear(shapes, &name("mlp.fc1"), Some(32), 64);
+        linear(shapes, &name("mlp.fc2"), Some(64), 32);
+        linear(shapes, &name("layer_norm2"), None, 32);
+    }
 }
 
 /// Weight and bias of a linear layer, or, without inputs, of a layer norm.

@@ -59,6 +59,8 @@ pub enum RankingInput {
     Outputs,
     /// Their signs, as a search does; gradients pass straight through.
     Signs,
+    /// Both: the mean of the two losses.
+    Both,
 }
 
 /// Everything that training can be told. [`Default`] is what twinbit recommends,
@@ -200,13 +202,13 @@ impl TrainConfig {
     }
 
     /// These settings made into `ucch-plus` for pairs that are to find each other and not their kind, such as
-    /// photos with captions: the ranking loss alone, on the signs that a search compares and at a low
+    /// photos with captions: the ranking loss alone, half of it on the signs that a search compares, at a low
     /// temperature, and a higher learning rate that falls. Chosen on Flickr8k's dev part (see
     /// `docs/results.md`).
     pub fn plus_for_captions(self) -> Self {
         Self {
             alpha: 0.0,
-            ranking_input: RankingInput::Signs,
+            ranking_input: RankingInput::Both,
             ranking_temperature: 0.1,
             shift: 0.0,
             learning_rate: 1e-3,

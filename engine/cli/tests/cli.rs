@@ -406,6 +406,11 @@ fn every_command_explains_itself_with_an_example() {
         assert!(help.contains(&format!("\n  {}", command.split(' ').next().unwrap())), "{command}");
         let own = place.ok(&format!("{command} --help"));
         assert!(own.contains("Example") && own.contains(&format!("twinbit {command}")), "{command}: {own}");
+        let described = own.split("Example").next().unwrap().lines();
+        let options = described.filter_map(|line| line.trim_start().strip_prefix("--"));
+        let mut names: Vec<&str> = options.filter_map(|line| line.split_whitespace().next()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{command} has two of one name: {names:?}");
     }
     assert!(place.ok("--version").starts_with("twinbit "));
     assert!(place.ok("completions bash").contains("twinbit"));

@@ -38,6 +38,11 @@ fn a_model_tells_how_it_was_trained() {
         "{shown}"
     );
     assert!(place.read("training.svg").contains("loss"));
+
+    place.ok(&format!("{TRAIN} --method ucch-plus"));
+    assert_eq!(place.json("model show a.db")[0]["training"]["config"]["neighbors"], 20);
+    place.ok(&format!("{TRAIN} --preset captions --method ucch-plus"));
+    assert_eq!(place.json("model show a.db")[0]["training"]["config"]["ranking_input"], "both");
 }
 
 #[test]

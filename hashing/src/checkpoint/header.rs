@@ -70,6 +70,9 @@ pub(super) fn difference<T: Serialize>(
     let both = fields(saved).and_then(|saved| Ok((saved, fields(given)?)));
     let (saved, given) = both.map_err(|error| malformed(error.to_string()))?;
     let differs = |name: &&String| saved[*name] != given[*name];
-    let name = given.as_object().and_then(|fields| fields.keys().find(differs));
-    Ok(name.map(|name| (name.replace('_', " "), saved[name].to_string(), given[name].to_string())))
+    // What is as in the paper may be left out, on either side.
+    let names = [&given, &saved].into_iter().filter_map(Value::as_object).flat_map(|fields| fields.keys());
+    let name = names.into_iter().find(differs);
+    let told = |value: &Value| if value.is_null() { "as in the paper".to_owned() } else { value.to_string() };
+    Ok(name.map(|name| (name.replace('_', " "), told(&saved[name]), told(&given[name]))))
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use twinbit_kernels::CodeBits;
 
 use super::*;
+use crate::config::RankingInput;
 use crate::model::HashModel;
 use crate::report::{EpochReport, Observer, Outcome};
 use crate::toy::toy;
@@ -93,6 +94,21 @@ fn so_does_one_without_validation_by_descent_on_two_threads() {
 }
 
 #[test]
+fn so_does_one_that_ranks_signs_and_its_settings_are_compared() {
+    let config = TrainConfig { epochs: 3, ..config() }.plus_for_captions();
+    let trainer = Trainer::new(config.clone());
+    breaking_changes_nothing(&trainer, 2);
+    let cooler = Trainer::new(TrainConfig { ranking_temperature: 1.0, ..config });
+    let resumed = cooler.resume(read(&file_of(&trainer)).unwrap(), &toy(150).features(), &mut ());
+    match resumed {
+        Err(Error::CheckpointMismatch { what, saved, given }) => {
+            assert_eq!((&*what, &*saved, &*given), ("ranking temperature", "0.1", "as in the paper"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn so_does_one_that_stops_early() {
     let config = TrainConfig { patience: Some(1), epochs: 40, ..config() };
     let trainer = Trainer::new(config.clone()).held_out(30);
@@ -144,6 +160,7 @@ fn other_settings_and_other_pairs_are_refused_and_named() {
     assert_eq!(given(TrainConfig { alpha: 0.71, ..config() }), "alpha");
     assert_eq!(given(TrainConfig { seed: 5, ..config() }), "seed");
     assert_eq!(given(TrainConfig { schedule: Schedule::Cosine, ..config() }), "schedule");
+    assert_eq!(given(TrainConfig { ranking_input: RankingInput::Signs, ..config() }), "ranking input");
     assert_eq!(resume(config(), &longer, &longer.labels), "number of training pairs");
     let labels = crate::Labels::from_sets((0..150).map(|_| [1])).unwrap();
     assert_eq!(resume(config(), &right, &labels), "fingerprint of the pairs and labels");

@@ -20,6 +20,20 @@ pub(crate) struct Differentiated<T> {
     pub(crate) gradients: [Vec<T>; 2],
 }
 
+impl<T: Real> Differentiated<T> {
+    /// The mean of two losses of the same outputs.
+    pub(crate) fn mean(mut self, other: &Self) -> Self {
+        let half = T::from_f64(0.5);
+        for (gradient, other) in self.gradients.iter_mut().zip(&other.gradients) {
+            for (value, &other) in gradient.iter_mut().zip(other) {
+                *value = (*value + other) * half;
+            }
+        }
+        self.loss = (self.loss + other.loss) * 0.5;
+        self
+    }
+}
+
 /// A loss that is the mean over the samples: `one` gives that of a sample, from its number and its two
 /// outputs, and writes its two gradients, which begin as zeros. Each thread gets a `scratch` of its own.
 fn mean_over_samples<T: Real, S>(

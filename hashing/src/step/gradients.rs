@@ -42,22 +42,42 @@ impl<T: Real> TrainingState<T> {
             let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys);
             keys.fused(outputs, bits, &targets, self.settings.temperature)
         });
-        let ranking = (alpha < 1.0).then(|| {
-            let loss = self.settings.ranking();
-            match self.settings.ranking_input {
-                RankingInput::Outputs => ranking::fused(outputs, bits, loss),
-                RankingInput::Signs => {
-                    let [image, text] = outputs.map(|outputs| signs(outputs, bits));
-                    ranking::fused([&image, &text], bits, loss)
-                }
-            }
-        });
+        let ranking = (alpha < 1.0).then(|| self.ranking(outputs));
         let (losses, [image, text]) = self.combine(contrastive, ranking.transpose()?);
         let parameters = [
             self.networks[0].backward(&activations[0], &image)?,
             self.networks[1].backward(&activations[1], &text)?,
         ];
         Ok(Gradients { losses, outputs: activations.map(|activations| activations.outputs), parameters })
+    }
+
+    /// The ranking loss and its gradient with respect to the outputs.
+    fn ranking(&self, outputs: [&[T]; 2]) -> Result<Differentiated<T>, Error> {
+        let bits = self.bits();
+        let of_outputs = || ranking::fused(outputs, bits, self.settings.ranking());
+        let of_signs = || {
+            let [image, text] = outputs.map(|outputs| signs(outputs, bits));
+            ranking::fused([&image, &text], bits, self.settings.ranking())
+        };
+        match self.settings.ranking_input {
+            RankingInput::Outputs => of_outputs(),
+            RankingInput::Signs => of_signs(),
+            RankingInput::Both => Ok(of_outputs()?.mean(&of_signs()?)),
+        }
+    }
+
+    /// The same loss in candle operations.
+    fn ranking_of_tensors(&self, outputs: [&Tensor; 2]) -> Result<Tensor, Error> {
+        let of_outputs = || ranking::autodiff(outputs, self.settings.ranking());
+        let of_signs = || {
+            let (image, text) = (straight_through(outputs[0])?, straight_through(outputs[1])?);
+            ranking::autodiff([&image, &text], self.settings.ranking())
+        };
+        Ok(match self.settings.ranking_input {
+            RankingInput::Outputs => of_outputs()?,
+            RankingInput::Signs => of_signs()?,
+            RankingInput::Both => ((of_outputs()? + of_signs()?)? * 0.5)?,
+        })
     }
 
     /// alpha times the one loss and its gradient plus (1 - alpha) times the other's. A loss that is
@@ -132,13 +152,7 @@ impl<T: Real> TrainingState<T> {
         let keys = StepKeys::new(self.settings.keys, keys, &self.bank, &batch_keys).unpack(bits)?;
         let sides = [&outputs[0], &outputs[1]];
         let contrastive = contrastive::autodiff(sides, &keys, &targets, self.settings.temperature)?;
-        let ranking = match self.settings.ranking_input {
-            RankingInput::Outputs => ranking::autodiff(sides, self.settings.ranking())?,
-            RankingInput::Signs => {
-                let (image, text) = (straight_through(sides[0])?, straight_through(sides[1])?);
-                ranking::autodiff([&image, &text], self.settings.ranking())?
-            }
-        };
+        let ranking = self.ranking_of_tensors(sides)?;
         let alpha = self.settings.alpha;
         let total = ((&contrastive * alpha)? + (&ranking * (1.0 - alpha))?)?;
         let store = total.backward()?;

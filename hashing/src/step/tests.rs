@@ -95,7 +95,7 @@ fn so_do_those_of_a_cooler_ranking_and_of_one_of_signs() {
         (settings.ranking_input, settings.ranking_temperature) = (RankingInput::Signs, 0.2);
     });
     both_ways_agree(|settings| {
-        (settings.ranking_input, settings.alpha, settings.shift) = (RankingInput::Signs, 0.0, 0.0);
+        (settings.ranking_input, settings.alpha, settings.shift) = (RankingInput::Both, 0.0, 0.0);
     });
 }
 

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::config::RankingInput;
 use crate::model::HashModel;
 use crate::record::Measure;
 use crate::toy::{KINDS, toy};
@@ -45,12 +46,21 @@ fn neighbors_and_dropout_find_the_kinds_too() {
 }
 
 #[test]
+fn a_ranking_of_signs_finds_single_pairs() {
+    let config = TrainConfig { epochs: 8, ..config() }.plus_for_captions();
+    let outcome = Trainer::new(config).held_out(60).fit(&toy(380).features(), &mut ()).unwrap();
+    let scores = outcome.epochs[outcome.best_epoch as usize - 1].validation.unwrap();
+    // Ten among sixty by chance is a sixth.
+    assert!(scores.mean() > 0.5, "{scores:?}");
+}
+
+#[test]
 fn a_seed_gives_the_same_weights_whatever_the_threads() {
     let toy = toy(200);
     let train = |threads: usize, seed| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let config = TrainConfig { epochs: 2, seed, hidden: 300, neighbors: 5, dropout: 0.3, ..config() };
-        let trainer = Trainer::new(config);
+        let trainer = Trainer::new(TrainConfig { ranking_input: RankingInput::Both, ..config });
         pool.install(|| trainer.fit(&toy.features(), &mut ()).unwrap().model.id())
     };
     let id = train(1, 5);

@@ -125,7 +125,7 @@ enum Method {
     /// The published method
     Ucch,
     /// Beyond it: neighbors as positives, dropout, a higher learning rate, fewer epochs; with the preset
-    /// for captions a ranking loss on signs alone
+    /// for captions the ranking loss alone, on signs, too
     UcchPlus,
 }
 
@@ -156,6 +156,8 @@ enum RankingInputName {
     Outputs,
     /// Their signs, as a search does
     Signs,
+    /// The mean of both losses
+    Both,
 }
 
 #[derive(Clone, Copy, ValueEnum, Deserialize)]
@@ -243,6 +245,7 @@ impl Hyper {
         let input = |name| match name {
             RankingInputName::Outputs => RankingInput::Outputs,
             RankingInputName::Signs => RankingInput::Signs,
+            RankingInputName::Both => RankingInput::Both,
         };
         put(&mut config.ranking_input, self.ranking_input.map(input));
         let optimizer = |name| match name {

@@ -13,6 +13,7 @@ pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<Ste
     match config.ranking_input {
         RankingInput::Outputs => {}
         RankingInput::Signs => return refused("ranking_input", "signs".to_owned()),
+        RankingInput::Both => return refused("ranking_input", "both".to_owned()),
     }
     if config.ranking_temperature != 1.0 {
         return refused("ranking_temperature", config.ranking_temperature.to_string());

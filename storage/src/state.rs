@@ -35,8 +35,9 @@ struct Slot {
 }
 
 impl State {
-    /// Reads the whole catalog and maps every file it names.
-    pub(crate) fn load(layout: &Layout, pin: Pin) -> Result<Self, Error> {
+    /// Reads the whole catalog and maps every file it names. Files of segments that an earlier state has
+    /// open are not opened again: they never change, and their numbers are never given twice.
+    pub(crate) fn load(layout: &Layout, pin: Pin, earlier: Option<&State>) -> Result<Self, Error> {
         let counters = pin
             .get(Family::Meta, keys::counters())?
             .and_then(|bytes| Counters::decode(&bytes))
@@ -52,7 +53,8 @@ impl State {
         let mut models = HashMap::new();
         let mut collections = BTreeMap::new();
         for (id, definition) in definitions {
-            let collection = CollectionState::load(layout, &pin, id, definition, &mut models)?;
+            let open = OpenSegments::of(earlier.and_then(|state| state.collection(id).ok()));
+            let collection = CollectionState::load(layout, &pin, id, definition, &mut models, &open)?;
             collections.insert(id, Slot::new(Arc::new(collection)));
         }
         Ok(State { counters, pin: Arc::new(pin), collections })
@@ -154,6 +156,7 @@ impl CollectionState {
         id: CollectionId,
         definition: Definition,
         models: &mut HashMap<ModelId, Arc<ModelFile>>,
+        open: &OpenSegments,
     ) -> Result<Self, Error> {
         let key = keys::state(id);
         let counters = pin
@@ -186,7 +189,10 @@ impl CollectionState {
         pin.scan_prefix(Family::Meta, &keys::segments(id), &mut |key, value| {
             let entry = SegmentEntry::decode(value)
                 .ok_or_else(|| pin.corrupt(Family::Meta, key, "the segment's entry is unreadable"))?;
-            let segment = open_segment(layout, &state.info, &entry)?;
+            let segment = match open.find(&entry) {
+                Some(segment) => segment.clone(),
+                None => open_segment(layout, &state.info, &entry)?,
+            };
             // By this key segments are in order, and without it a later switch would miss the entry.
             if keys::last_number(key) != Some(segment.rows.base()) {
                 return Err(pin.corrupt(Family::Meta, key, "the segment begins at another ordinal"));
@@ -360,6 +366,24 @@ fn open_model(layout: &Layout, pin: &Pin, model: ModelId) -> Result<ModelFile, E
         .and_then(|bytes| ModelEntry::decode(&bytes))
         .ok_or_else(|| pin.corrupt(Family::Meta, &key, "the model's entry is missing or unreadable"))?;
     ModelFile::open(layout, model, entry)
+}
+
+/// The segments of a collection that are open already, by what the catalog says of them.
+struct OpenSegments(HashMap<u32, (SegmentEntry, Segment)>);
+
+impl OpenSegments {
+    fn of(collection: Option<&Arc<CollectionState>>) -> Self {
+        let segments = collection.into_iter().flat_map(|collection| collection.segments());
+        let named = segments.map(|segment| {
+            let entry = segment_entry(segment);
+            (entry.number, (entry, segment.clone()))
+        });
+        Self(named.collect())
+    }
+
+    fn find(&self, entry: &SegmentEntry) -> Option<&Segment> {
+        self.0.get(&entry.number).filter(|(open, _)| open == entry).map(|(_, segment)| segment)
+    }
 }
 
 fn open_segment(layout: &Layout, info: &CollectionInfo, entry: &SegmentEntry) -> Result<Segment, Error> {

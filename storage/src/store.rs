@@ -76,7 +76,8 @@ impl Store {
             layout.files.sync_folder(&layout.root)?;
             catalog.write(batch, 0, true)?;
         }
-        let state = State::load(&layout, catalog.pin()).map_err(|error| missing_is_damage(&layout, error))?;
+        let state =
+            State::load(&layout, catalog.pin(), None).map_err(|error| missing_is_damage(&layout, error))?;
         // What RocksDB finds in its logs it writes into tables while it opens.
         catalog.is_synced(state.counters.version);
         sweep::remove_unnamed(&layout, &state)?;
@@ -96,7 +97,7 @@ impl Store {
         if !layout.catalog.is_dir() {
             return Err(Error::NotADatabase { path: layout.root, what: "it has no catalog".to_owned() });
         }
-        let state = load_read_only(&layout, &options)?;
+        let state = load_read_only(&layout, &options, None)?;
         Ok(Store::new(layout, options, state, true))
     }
 
@@ -125,7 +126,7 @@ impl Store {
         }
         // One at a time: the slower of two must not go back to an older version.
         let _one_at_a_time = lock(&self.inner.commit);
-        let state = load_read_only(&self.inner.layout, &self.inner.options)?;
+        let state = load_read_only(&self.inner.layout, &self.inner.options, Some(&self.inner.state()))?;
         self.inner.replace(state);
         Ok(())
     }
@@ -406,11 +407,11 @@ fn layout(root: &Path, options: &StoreOptions) -> Layout {
         .with_indexer(options.indexer.clone())
 }
 
-fn load_read_only(layout: &Layout, options: &StoreOptions) -> Result<State, Error> {
+fn load_read_only(layout: &Layout, options: &StoreOptions, earlier: Option<&State>) -> Result<State, Error> {
     let state = beside_the_writer(layout, || {
         let pin = Arc::new(Catalog::open_read_only(&layout.catalog, options.cache_bytes)?).pin();
         let is_ours = check_format(&pin)?;
-        is_ours.then(|| State::load(layout, pin)).transpose()
+        is_ours.then(|| State::load(layout, pin, earlier)).transpose()
     })?;
     state.ok_or_else(|| Error::NotADatabase {
         path: layout.root.clone(),

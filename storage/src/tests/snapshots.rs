@@ -112,10 +112,16 @@ fn codes_have_the_identity_of_the_file_they_lie_in() {
     let before = view(&store, id);
     let [first, second] = &identities(&before)[..] else { panic!("two segments") };
     assert_ne!(first, second);
+    let reader = Store::open_read_only(folder.path(), options()).unwrap();
+    let read = identities(&view(&reader, id));
+    assert!(!read.contains(first) && !read.contains(second), "every handle opens files itself");
     let mut writer = store.writer(id).unwrap();
     assert!(writer.delete(&3.into()).unwrap());
     writer.commit().unwrap();
     assert_eq!(identities(&view(&store, id)), [first.clone(), second.clone()]);
+    reader.refresh().unwrap();
+    assert_eq!(view(&reader, id).len(), 99);
+    assert_eq!(identities(&view(&reader, id)), read, "a refresh opens no file again");
     store.compact(id, &mut |_, _| ControlFlow::Continue(())).unwrap();
     let after = identities(&view(&store, id));
     assert!(after.len() == 1 && !after.contains(first) && !after.contains(second));

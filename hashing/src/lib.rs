@@ -33,6 +33,7 @@ mod dropout;
 mod encoder;
 mod epoch;
 mod error;
+mod floats;
 mod id;
 mod image;
 mod in_place;

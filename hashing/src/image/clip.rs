@@ -4,10 +4,11 @@
 //! 2021; Dosovitskiy and others, "An Image is Worth 16x16 Words", ICLR 2021. Features are the projected
 //! embeddings, not normalized.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::attention::{self, AttentionLayer, LayerNorm};
 use super::backbone::Backbone;
 use super::convolution::Convolution;
 use super::picture::Picture;
@@ -17,6 +18,7 @@ use super::resample::Filter;
 use super::scratch::{Scratches, sized};
 use super::weights::{Weights, invalid};
 use crate::Error;
+use crate::transformer::{self, Gate, Layer, LayerNorm, LayerPlan, Mask, NormPlace, layer_norm};
 
 /// Part of the id: raised when the forward pass or the preparation changes its results.
 const REVISION: u32 = 1;
@@ -62,7 +64,7 @@ pub(super) struct Clip {
     /// Added to the tokens, row after row.
     positions: Vec<f32>,
     before: LayerNorm,
-    layers: Vec<AttentionLayer>,
+    layers: Vec<Layer>,
     after: LayerNorm,
     projection: Pointwise,
     scratches: Scratches<Scratch>,
@@ -73,10 +75,11 @@ pub(super) struct Clip {
 struct Scratch {
     prepared: Vec<f32>,
     rows: Vec<f32>,
-    embedded: Vec<f32>,
     /// Of all pictures, one after the other.
     tokens: Vec<f32>,
-    layer: attention::Scratch,
+    layer: transformer::Scratch,
+    /// The tokens that stand for the pictures.
+    classes: Vec<f32>,
 }
 
 impl Clip {
@@ -94,9 +97,21 @@ impl Clip {
             )));
         }
         let patch = weights.read(&tensor, &[width, 3, config.patch_size, config.patch_size])?;
-        let read = Reader { weights, width, epsilon: config.layer_norm_eps as f32 };
+        let [hidden, _] = weights.sizes("vision_model.encoder.layers.0.mlp.fc1.weight")?;
+        let plan = LayerPlan {
+            names: transformer::CLIP,
+            place: NormPlace::Before,
+            gate: Gate::QuickGelu,
+            heads: config.num_attention_heads,
+            width,
+            hidden,
+            epsilon: config.layer_norm_eps as f32,
+        };
+        let mut source = weights;
         let layers = (0..config.num_hidden_layers)
-            .map(|at| read.layer(&format!("vision_model.encoder.layers.{at}"), config.num_attention_heads));
+            .map(|at| plan.read(&mut source, &format!("vision_model.encoder.layers.{at}")))
+            .collect::<Result<_, _>>()?;
+        let mut norm = |name: &str| layer_norm(&mut source, name, width, plan.epsilon);
         let [outputs, _] = weights.sizes("visual_projection.weight")?;
         let projection = weights.read("visual_projection.weight", &[outputs, width])?;
         let positions = format!("{name}.position_embedding.weight");
@@ -118,9 +133,9 @@ impl Clip {
             class: weights.read(&format!("{name}.class_embedding"), &[width])?,
             positions: weights.read(&positions, &[1 + side * side, width])?,
             // The name is misspelled in the files.
-            before: read.norm("vision_model.pre_layrnorm")?,
-            layers: layers.collect::<Result<_, _>>()?,
-            after: read.norm("vision_model.post_layernorm")?,
+            before: norm("vision_model.pre_layrnorm")?,
+            layers,
+            after: norm("vision_model.post_layernorm")?,
             projection: Pointwise::new(width, outputs, &projection, &vec![0.0; outputs]),
             scratches: Scratches::default(),
         })
@@ -132,14 +147,13 @@ impl Clip {
         let prepared = sized(&mut scratch.prepared, side * side * 3);
         self.preparation.prepare(picture, prepared);
         let width = self.class.len();
-        let embedded = sized(&mut scratch.embedded, tokens.len());
-        let (class, patches) = embedded.split_at_mut(width);
+        let (class, patches) = tokens.split_at_mut(width);
         class.copy_from_slice(&self.class);
         self.patches.apply(side, prepared, &mut scratch.rows, patches, Activation::None);
-        for (token, position) in embedded.iter_mut().zip(&self.positions) {
+        for (token, position) in tokens.iter_mut().zip(&self.positions) {
             *token += position;
         }
-        self.before.apply(embedded, tokens);
+        self.before.apply(tokens);
     }
 }
 
@@ -165,13 +179,17 @@ impl Backbone for Clip {
             for (picture, tokens) in pictures.iter().zip(all.chunks_exact_mut(sequence)) {
                 self.embed(picture, scratch, tokens);
             }
+            let length = sequence / width;
+            let sequences: Vec<Range<usize>> =
+                (0..pictures.len()).map(|at| at * length..(at + 1) * length).collect();
             for layer in &self.layers {
-                layer.apply(all, sequence / width, &mut scratch.layer);
+                layer.apply(all, &sequences, Mask::Whole, &mut scratch.layer);
             }
-            let classes = sized(&mut scratch.embedded, pictures.len() * width);
+            let classes = sized(&mut scratch.classes, pictures.len() * width);
             for (tokens, class) in all.chunks_exact(sequence).zip(classes.chunks_exact_mut(width)) {
-                self.after.apply(&tokens[..width], class);
+                class.copy_from_slice(&tokens[..width]);
             }
+            self.after.apply(classes);
             self.projection.apply(classes, features, Activation::None);
             scratch.tokens = tokens;
         });
@@ -210,48 +228,5 @@ impl Config {
             return Err(invalid(format!("hidden_act of config.json is {found:?}, expected quick_gelu")));
         }
         Ok(config)
-    }
-}
-
-/// Reads the parts of a layer.
-struct Reader<'a> {
-    weights: &'a Weights<'a>,
-    width: usize,
-    epsilon: f32,
-}
-
-impl Reader<'_> {
-    fn norm(&self, name: &str) -> Result<LayerNorm, Error> {
-        let read = |part: &str| self.weights.read(&format!("{name}.{part}"), &[self.width]);
-        Ok(LayerNorm { weight: read("weight")?, bias: read("bias")?, epsilon: self.epsilon })
-    }
-
-    /// Weights and bias of a linear layer.
-    fn linear(&self, name: &str, [outputs, inputs]: [usize; 2]) -> Result<[Vec<f32>; 2], Error> {
-        let weight = self.weights.read(&format!("{name}.weight"), &[outputs, inputs])?;
-        Ok([weight, self.weights.read(&format!("{name}.bias"), &[outputs])?])
-    }
-
-    fn layer(&self, name: &str, heads: usize) -> Result<AttentionLayer, Error> {
-        let width = self.width;
-        let square = |part: &str| self.linear(&format!("{name}.self_attn.{part}"), [width, width]);
-        let mut queries = square("q_proj")?;
-        let scale = ((width / heads) as f64).sqrt();
-        queries.iter_mut().flatten().for_each(|value| *value = (f64::from(*value) / scale) as f32);
-        let [queries, keys, values] = [queries, square("k_proj")?, square("v_proj")?];
-        let [weight, bias] = [0, 1].map(|part| [&queries[part][..], &keys[part], &values[part]].concat());
-        let pointwise = |[weight, bias]: [Vec<f32>; 2]| {
-            Pointwise::new(weight.len() / bias.len(), bias.len(), &weight, &bias)
-        };
-        let [hidden, _] = self.weights.sizes(&format!("{name}.mlp.fc1.weight"))?;
-        Ok(AttentionLayer {
-            heads,
-            before_attention: self.norm(&format!("{name}.layer_norm1"))?,
-            queries_keys_values: pointwise([weight, bias]),
-            attended: pointwise(square("out_proj")?),
-            before_perceptron: self.norm(&format!("{name}.layer_norm2"))?,
-            widen: pointwise(self.linear(&format!("{name}.mlp.fc1"), [hidden, width])?),
-            narrow: pointwise(self.linear(&format!("{name}.mlp.fc2"), [width, hidden])?),
-        })
     }
 }

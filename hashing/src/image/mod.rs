@@ -1,7 +1,6 @@
 //! Pictures: decoding them, and computing their features.
 
 mod architecture;
-mod attention;
 mod backbone;
 mod clip;
 mod convolution;
@@ -24,3 +23,4 @@ pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;
 pub use picture::Picture;
 pub(crate) use pointwise::{Activation, Pointwise};
+pub(crate) use scratch::sized;

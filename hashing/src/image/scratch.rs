@@ -23,7 +23,7 @@ impl<T: Default> Scratches<T> {
 }
 
 /// `buffer` with exactly `length` numbers, whatever they are: the caller overwrites them.
-pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+pub(crate) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     buffer.resize(length, 0.0);
     buffer
 }

@@ -1,15 +1,15 @@
 //! Reads the network's weights out of a safetensors file.
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::SafeTensors;
 
 use crate::Error;
+use crate::floats::finite_floats;
+use crate::transformer::TensorSource;
 
 /// Most numbers of one tensor accepted; VGG's largest has 103 million.
 const MOST_NUMBERS: usize = 1 << 28;
 
-/// Tensors of an image encoder's file, float16 or float32.
+/// Tensors of an image encoder's file.
 pub(super) struct Weights<'a> {
     tensors: SafeTensors<'a>,
 }
@@ -52,24 +52,8 @@ impl<'a> Weights<'a> {
             return Err(invalid(format!("tensor {name} has shape {found:?}, expected {shape:?}")));
         }
         bounded(name, shape)?;
-        let values: Vec<f32> = match tensor.dtype() {
-            Dtype::F32 => {
-                let numbers = tensor.data().as_chunks().0.iter();
-                numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect()
-            }
-            Dtype::F16 => {
-                let numbers = tensor.data().as_chunks().0.iter();
-                let halves: Vec<f16> = numbers.map(|bytes| f16::from_le_bytes(*bytes)).collect();
-                halves.to_f32_vec()
-            }
-            other => {
-                return Err(invalid(format!("tensor {name} is {other}, expected F16 or F32")));
-            }
-        };
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(invalid(format!("tensor {name} holds a NaN or an infinity")));
-        }
-        Ok(values)
+        finite_floats(tensor.dtype(), tensor.data())
+            .map_err(|reason| invalid(format!("tensor {name} {reason}")))
     }
 
     /// A convolution's weights and biases: tensors `layer.weight` of the given shape, the first
@@ -78,6 +62,16 @@ impl<'a> Weights<'a> {
         let weights = self.read(&format!("{layer}.weight"), &shape)?;
         let bias = self.read(&format!("{layer}.bias"), &shape[..1])?;
         Ok((weights, bias))
+    }
+}
+
+impl TensorSource for &Weights<'_> {
+    fn has(&self, name: &str) -> bool {
+        Weights::has(self, name)
+    }
+
+    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        Weights::read(self, name, shape)
     }
 }
 

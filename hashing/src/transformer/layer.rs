@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::activation::Gate;
-use super::attention::{Mask, attend};
+use super::attention::{Head, Mask, attend};
 use super::norm::LayerNorm;
-use crate::image::{Activation, Pointwise};
+use crate::image::{Activation, Pointwise, sized};
 
 /// Where a layer normalizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +34,11 @@ pub(crate) struct Layer {
 #[derive(Default)]
 pub(crate) struct Scratch {
     normalized: Vec<f32>,
-    projected: Vec<f32>,
+    /// Queries, keys and values, then what the feed-forward network computes between: one room for both, as
+    /// it is the largest and should stay in cache.
+    wide: Vec<f32>,
     mixed: Vec<f32>,
-    widened: Vec<f32>,
-    scores: Vec<f32>,
+    head: Head,
 }
 
 impl Layer {
@@ -50,21 +51,21 @@ impl Layer {
         mask: Mask,
         scratch: &mut Scratch,
     ) {
-        let Scratch { normalized, projected, mixed, widened, scores } = scratch;
+        let Scratch { normalized, wide, mixed, head } = scratch;
         let width = self.join.outputs();
         let tokens = states.len() / width;
         let [attention, forward] = &self.norms;
-        let projected = sized(projected, tokens * 3 * width);
+        let projected = sized(wide, tokens * 3 * width);
         self.project.apply(self.input(attention, states, normalized), projected, Activation::None);
         let mixed = sized(mixed, tokens * width);
         for sequence in sequences {
             let projected = &projected[sequence.start * 3 * width..sequence.end * 3 * width];
             let mixed = &mut mixed[sequence.start * width..sequence.end * width];
-            attend(self.heads, mask, projected, scores, mixed, width);
+            attend(self.heads, mask, projected, head, mixed, width);
         }
         self.join.apply(mixed, states, Activation::Residual);
         self.after(attention, states);
-        let widened = sized(widened, tokens * self.widen.outputs());
+        let widened = sized(wide, tokens * self.widen.outputs());
         self.widen.apply(self.input(forward, states, normalized), widened, Activation::None);
         self.gate.apply(widened);
         self.narrow.apply(widened, states, Activation::Residual);
@@ -76,9 +77,13 @@ impl Layer {
         match self.place {
             NormPlace::After => states,
             NormPlace::Before => {
-                normalized.clear();
-                normalized.extend_from_slice(states);
-                norm.apply(normalized);
+                let normalized = sized(normalized, states.len());
+                let width = self.join.outputs();
+                // Row by row, so that a copied row is still in the nearest cache.
+                for (row, state) in normalized.chunks_exact_mut(width).zip(states.chunks_exact(width)) {
+                    row.copy_from_slice(state);
+                    norm.apply(row);
+                }
                 normalized
             }
         }
@@ -89,10 +94,4 @@ impl Layer {
             norm.apply(states);
         }
     }
-}
-
-/// `buffer` with exactly `length` numbers, whatever they are: the caller overwrites them.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
 }

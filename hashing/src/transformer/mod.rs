@@ -8,8 +8,10 @@ mod activation;
 mod attention;
 mod layer;
 mod norm;
+mod weights;
 
 pub(crate) use activation::Gate;
 pub(crate) use attention::Mask;
 pub(crate) use layer::{Layer, NormPlace, Scratch};
 pub(crate) use norm::LayerNorm;
+pub(crate) use weights::{BERT, CLIP, LayerPlan, TensorSource, layer_norm};

@@ -44,20 +44,6 @@ pub(super) fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     total(sums) + rest.iter().map(|value| term(*value)).sum::<f32>()
 }
 
-/// The sum of the products of two rows of the same length.
-#[inline(always)]
-pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
-    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
-    let mut sums = [0.0; LANES];
-    for (left, right) in left.iter().zip(right) {
-        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-            *sum += left * right;
-        }
-    }
-    let rest = left_rest.iter().zip(right_rest).map(|(left, right)| left * right);
-    total(sums) + rest.sum::<f32>()
-}
-
 /// Adds halves, so that it takes four vector additions.
 #[inline(always)]
 fn total(mut sums: [f32; LANES]) -> f32 {
@@ -93,9 +79,11 @@ mod tests {
     fn sums_take_every_number_in() {
         for length in [0, 1, 15, 16, 17, 70] {
             let row: Vec<f32> = (0..length).map(|value| value as f32).collect();
-            let squares = (0..length).map(|value| (value * value) as f32).sum::<f32>();
             assert_eq!(sum(&row, |value| value), (0..length).sum::<usize>() as f32);
-            assert_eq!(dot(&row, &row), squares);
+            assert_eq!(
+                sum(&row, |value| value * value),
+                (0..length).map(|value| value * value).sum::<usize>() as f32
+            );
         }
     }
 }

@@ -6,9 +6,8 @@ use serde::Deserialize;
 use super::folder::Folder;
 use super::network::{Network, Pooling};
 use super::tensors::Tensors;
-use super::weights::{joined, layer_norm, linear};
 use crate::Error;
-use crate::transformer::{Gate, Layer, Mask, NormPlace};
+use crate::transformer::{self, Gate, LayerPlan, Mask, NormPlace, TensorSource, layer_norm};
 
 /// What `config.json` says.
 #[derive(Debug, Deserialize)]
@@ -137,25 +136,18 @@ pub(super) fn network(
         place.iter_mut().zip(&kinds).for_each(|(place, kind)| *place += kind);
     }
     let first_norm = Some(layer_norm(tensors, &format!("{prefix}embeddings.LayerNorm"), width, epsilon)?);
-    let mut layers = Vec::new();
-    for number in 0..config.num_hidden_layers {
-        let name = |part: &str| format!("{prefix}encoder.layer.{number}.{part}");
-        let [query, key, value] =
-            ["query", "key", "value"].map(|part| name(&format!("attention.self.{part}")));
-        layers.push(Layer {
-            heads: config.num_attention_heads,
-            gate,
-            place: NormPlace::After,
-            project: joined(tensors, &[&query, &key, &value], width, width)?,
-            join: linear(tensors, &name("attention.output.dense"), width, width)?,
-            widen: linear(tensors, &name("intermediate.dense"), width, config.intermediate_size)?,
-            narrow: linear(tensors, &name("output.dense"), config.intermediate_size, width)?,
-            norms: [
-                layer_norm(tensors, &name("attention.output.LayerNorm"), width, epsilon)?,
-                layer_norm(tensors, &name("output.LayerNorm"), width, epsilon)?,
-            ],
-        });
-    }
+    let plan = LayerPlan {
+        names: transformer::BERT,
+        place: NormPlace::After,
+        gate,
+        heads: config.num_attention_heads,
+        width,
+        hidden: config.intermediate_size,
+        epsilon,
+    };
+    let layers = (0..config.num_hidden_layers)
+        .map(|number| plan.read(tensors, &format!("{prefix}encoder.layer.{number}")))
+        .collect::<Result<_, _>>()?;
     Ok(Network {
         width,
         tokens,

@@ -6,10 +6,9 @@ use serde::Deserialize;
 use super::folder::Folder;
 use super::network::{Network, Pooling};
 use super::tensors::Tensors;
-use super::weights::{joined, layer_norm, linear};
 use crate::Error;
 use crate::image::Pointwise;
-use crate::transformer::{Gate, Layer, Mask, NormPlace};
+use crate::transformer::{self, Gate, LayerPlan, Mask, NormPlace, TensorSource, layer_norm};
 
 /// What `text_config` of `config.json` says; what it leaves out is as in CLIP ViT-B/32.
 #[derive(Debug, Deserialize)]
@@ -70,25 +69,18 @@ pub(super) fn network(folder: &Folder<'_>, config: &Config, tensors: &mut Tensor
     };
     let tokens = tensors.read("text_model.embeddings.token_embedding.weight", &[vocab_size, width])?;
     let places = tensors.read("text_model.embeddings.position_embedding.weight", &[places, width])?;
-    let mut layers = Vec::new();
-    for number in 0..config.num_hidden_layers {
-        let name = |part: &str| format!("text_model.encoder.layers.{number}.{part}");
-        let [query, key, value] =
-            ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
-        layers.push(Layer {
-            heads: config.num_attention_heads,
-            gate,
-            place: NormPlace::Before,
-            project: joined(tensors, &[&query, &key, &value], width, width)?,
-            join: linear(tensors, &name("self_attn.out_proj"), width, width)?,
-            widen: linear(tensors, &name("mlp.fc1"), width, config.intermediate_size)?,
-            narrow: linear(tensors, &name("mlp.fc2"), config.intermediate_size, width)?,
-            norms: [
-                layer_norm(tensors, &name("layer_norm1"), width, epsilon)?,
-                layer_norm(tensors, &name("layer_norm2"), width, epsilon)?,
-            ],
-        });
-    }
+    let plan = LayerPlan {
+        names: transformer::CLIP,
+        place: NormPlace::Before,
+        gate,
+        heads: config.num_attention_heads,
+        width,
+        hidden: config.intermediate_size,
+        epsilon,
+    };
+    let layers = (0..config.num_hidden_layers)
+        .map(|number| plan.read(tensors, &format!("text_model.encoder.layers.{number}")))
+        .collect::<Result<_, _>>()?;
     let last_norm = Some(layer_norm(tensors, "text_model.final_layer_norm", width, epsilon)?);
     const PROJECTION: &str = "text_projection.weight";
     let outputs = tensors.shape(PROJECTION)?.first().copied().unwrap_or(0);

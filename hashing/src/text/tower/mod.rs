@@ -6,7 +6,6 @@ mod folder;
 mod network;
 mod tensors;
 mod tokens;
-mod weights;
 
 use std::fmt;
 use std::ops::Range;

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata};
+use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::floats::finite_floats;
+use crate::transformer::TensorSource;
 
 /// Longest header accepted; those of large models have some hundred kilobytes.
 const LONGEST_HEADER: u64 = 16 << 20;
@@ -52,51 +52,12 @@ impl Tensors {
         Ok(Self { path: path.to_path_buf(), file, header, start, digest })
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.header.info(name).is_some()
-    }
-
     /// The shape of a tensor that must be there.
     pub(super) fn shape(&self, name: &str) -> Result<&[usize], Error> {
         match self.header.info(name) {
             Some(info) => Ok(&info.shape),
             None => Err(self.invalid(format!("tensor {name} is missing"))),
         }
-    }
-
-    /// The numbers of tensor `name`, which must have the given shape and be finite.
-    pub(super) fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        let found = self.shape(name)?;
-        if found != shape {
-            return Err(self.invalid(format!("tensor {name} has shape {found:?}, expected {shape:?}")));
-        }
-        let Some((dtype, (begin, end))) = self.header.info(name).map(|info| (info.dtype, info.data_offsets))
-        else {
-            return Err(self.invalid(format!("tensor {name} is missing")));
-        };
-        let bytes = self.bytes(begin as u64, end - begin)?;
-        let values: Vec<f32> = match dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|number| f32::from_le_bytes(*number)).collect(),
-            Dtype::F16 => {
-                let halves: Vec<f16> =
-                    bytes.as_chunks().0.iter().map(|half| f16::from_le_bytes(*half)).collect();
-                halves.to_f32_vec()
-            }
-            Dtype::BF16 => {
-                let halves: Vec<bf16> =
-                    bytes.as_chunks().0.iter().map(|half| bf16::from_le_bytes(*half)).collect();
-                halves.to_f32_vec()
-            }
-            other => return Err(self.invalid(format!("tensor {name} is {other}, expected F32, F16 or BF16"))),
-        };
-        // Looked at without leaving early, which goes many values at a time.
-        if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
-            return Err(self.invalid(format!("tensor {name} holds a NaN or an infinity")));
-        }
-        self.digest.update(name.as_bytes());
-        self.digest.update([0]);
-        self.digest.update(&bytes);
-        Ok(values)
     }
 
     fn bytes(&mut self, begin: u64, length: usize) -> Result<Vec<u8>, Error> {
@@ -118,5 +79,29 @@ impl Tensors {
 
     fn invalid(&self, reason: String) -> Error {
         Error::EncoderFile { path: self.path.clone(), source: io::Error::other(reason) }
+    }
+}
+
+impl TensorSource for Tensors {
+    fn has(&self, name: &str) -> bool {
+        self.header.info(name).is_some()
+    }
+
+    fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let found = self.shape(name)?;
+        if found != shape {
+            return Err(self.invalid(format!("tensor {name} has shape {found:?}, expected {shape:?}")));
+        }
+        let Some((dtype, (begin, end))) = self.header.info(name).map(|info| (info.dtype, info.data_offsets))
+        else {
+            return Err(self.invalid(format!("tensor {name} is missing")));
+        };
+        let bytes = self.bytes(begin as u64, end - begin)?;
+        let values =
+            finite_floats(dtype, &bytes).map_err(|reason| self.invalid(format!("tensor {name} {reason}")))?;
+        self.digest.update(name.as_bytes());
+        self.digest.update([0]);
+        self.digest.update(&bytes);
+        Ok(values)
     }
 }

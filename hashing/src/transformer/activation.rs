@@ -30,7 +30,7 @@ impl Gate {
     }
 
     pub(crate) fn apply(self, values: &mut [f32]) {
-        Arch::new().dispatch(|| match self {
+        match self {
             Self::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))),
             Self::TanhGelu => each(values, |x| {
                 let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
@@ -39,15 +39,17 @@ impl Gate {
             }),
             Self::QuickGelu => each(values, |x| x / (1.0 + exp(-1.702 * x))),
             Self::Relu => each(values, |x| x.max(0.0)),
-        });
+        }
     }
 }
 
-#[inline(always)]
+/// A dispatch for each function: code for one alone is short enough to be compiled for the machine's vectors.
 fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
-    for value in values {
-        *value = function(*value);
-    }
+    Arch::new().dispatch(|| {
+        for value in values {
+            *value = function(*value);
+        }
+    });
 }
 
 /// e to the power of `x`, to two units in the last place; `x` is taken as at least -87 and at most 88.

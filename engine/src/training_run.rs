@@ -42,7 +42,7 @@ impl TrainingRun<'_> {
         let mut telling = Telling { observer, told: false };
         let on_card = trainer.clone().on_card(machine, precision);
         match fit(&on_card, saved, source, &mut telling) {
-            Err(error @ (Error::Card(_) | Error::NotOnCard { .. })) if may_change && !telling.told => {
+            Err(error @ Error::Card(_)) if may_change && !telling.told => {
                 tracing::warn!(%error, "trained on the processor instead of the card");
                 Ok(trainer.fit(source, observer))
             }

@@ -246,14 +246,6 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A card was asked to train with a setting that its kernels do not have.
-    #[error("a card cannot train with {setting} {value}; choose another, or train on the processor")]
-    NotOnCard {
-        /// The field of [`TrainConfig`](crate::TrainConfig).
-        setting: &'static str,
-        /// Its value.
-        value: String,
-    },
     /// Training or encoding on a card failed.
     #[error("the card failed: {0}")]
     Card(#[source] twinbit_kernels::Error),

@@ -29,6 +29,14 @@ KERNEL(BLOCK_THREADS) sign_words(ARGUMENT(SignsArgument, argument)) {
     }
 }
 
+// The signs of rows as rows of unit norm, sgn(0) = +1: what the ranking loss of codes compares.
+KERNEL(BLOCK_THREADS) sign_rows(ARGUMENT(SignRowsArgument, argument)) {
+    const uint64_t stride = static_cast<uint64_t>(gridDim.x) * BLOCK_THREADS;
+    for (uint64_t i = static_cast<uint64_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x; i < argument.count; i += stride) {
+        argument.signs[i] = argument.values[i] >= 0.0f ? argument.size : -argument.size;
+    }
+}
+
 struct MeansShared {
     WarpValues<float> values;
 };

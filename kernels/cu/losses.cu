@@ -200,7 +200,7 @@ KERNEL(BLOCK_THREADS) ranking(ARGUMENT(RankingArgument, argument)) {
         if (threadIdx.x == 0) gradients[own] = -active * argument.share;
     } else {
         const float bound = own_value - argument.margin;
-        const auto shifted = [&](float value) { return value < bound ? value - argument.shift : value; };
+        const auto shifted = [&](float value) { return (value < bound ? value - argument.shift : value) * argument.scale; };
         float largest = -INFINITY, total = 0.0f;
         for (uint32_t other = threadIdx.x; other < samples; other += BLOCK_THREADS) {
             const float value = shifted(similarities[other * step]);
@@ -218,7 +218,7 @@ KERNEL(BLOCK_THREADS) ranking(ARGUMENT(RankingArgument, argument)) {
             const float own_share = other == own ? argument.share : 0.0f;
             gradients[other] = gradients[other] / total * argument.share - own_share;
         }
-        loss = logf(total) + (largest - shifted(own_value)) + argument.margin;
+        loss = logf(total) + (largest - shifted(own_value)) + argument.margin * argument.scale;
     }
     if (threadIdx.x == 0) argument.losses[number] = loss;
 }

@@ -115,6 +115,14 @@ struct MeansArgument {
     uint32_t bits;
 };
 
+struct SignRowsArgument {
+    const float* values;
+    float* signs;  // of each value, +-size
+    uint64_t count;
+    float size;
+    uint32_t unused;
+};
+
 struct DrawArgument {
     const uint32_t* pairs;      // of the batch
     const uint32_t* neighbors;  // (rows, neighbor_count), or null
@@ -155,8 +163,8 @@ struct RankingArgument {
     uint32_t hinges;  // 0: L_r, 1: the max-margin loss
     float margin;
     float shift;
-    float share;  // of a sample in the loss
-    uint32_t unused;
+    float scale;  // of a similarity in the softmax of L_r
+    float share;  // of a similarity's gradient
 };
 
 struct BankArgument {
@@ -254,6 +262,7 @@ static_assert(sizeof(HeadGradientArgument) == 64, "layout");
 static_assert(sizeof(PackArgument) == 48, "layout");
 static_assert(sizeof(SignsArgument) == 32, "layout");
 static_assert(sizeof(MeansArgument) == 32, "layout");
+static_assert(sizeof(SignRowsArgument) == 32, "layout");
 static_assert(sizeof(DrawArgument) == 56, "layout");
 static_assert(sizeof(ContrastiveArgument) == 104, "layout");
 static_assert(sizeof(RankingArgument) == 48, "layout");

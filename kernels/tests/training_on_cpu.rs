@@ -66,7 +66,7 @@ fn steps_follow_their_definition() {
 #[test]
 fn a_similarity_exactly_on_the_margin_is_not_shifted() {
     let sizes = Sizes { pairs: 6, features: [4, 3], hidden: 4, layers: [1, 1], bits: 16 };
-    let ranking = RankingLoss::Global { margin: 0.0, shift: 1.0 };
+    let ranking = RankingLoss::Global { margin: 0.0, shift: 1.0, temperature: 1.0 };
     let mut run =
         Run::new(&mut Numbers::new(2), sizes, StepSettings { alpha: 0.0, ranking, ..settings(6, 1) });
     // Every pair has a twin, as similar to it as itself.

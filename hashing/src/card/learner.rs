@@ -37,7 +37,7 @@ impl<'a> OnCard<'a> {
         features: &'a CardFeatures<'_>,
         neighbors: &'a [u32],
     ) -> Result<Self, Error> {
-        let on_card = settings(config, card.precision)?;
+        let on_card = settings(config, card.precision);
         let state = state::to_card(state, on_card.optimizer)?;
         let pairs = Pairs { features: features.sides(), neighbors };
         let step = TrainingStep::new(&card.machine, on_card, &state, pairs);

@@ -1,25 +1,16 @@
 //! The settings of a run as the card's kernels take them.
 
 use twinbit_kernels::cuda::train::{
-    KeySource as CardKeys, Optimizer as CardOptimizer, Precision, RankingLoss as CardLoss, StepSettings,
+    KeySource as CardKeys, Optimizer as CardOptimizer, Precision, RankingInput as CardInput,
+    RankingLoss as CardLoss, StepSettings,
 };
 
-use crate::Error;
 use crate::config::{KeySource, Optimizer, RankingInput, RankingLoss, TrainConfig};
 
 /// The settings of a step on a card.
-pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<StepSettings, Error> {
-    let refused = |setting, value: String| Err(Error::NotOnCard { setting, value });
-    match config.ranking_input {
-        RankingInput::Outputs => {}
-        RankingInput::Signs => return refused("ranking_input", "signs".to_owned()),
-        RankingInput::Both => return refused("ranking_input", "both".to_owned()),
-    }
-    if config.ranking_temperature != 1.0 {
-        return refused("ranking_temperature", config.ranking_temperature.to_string());
-    }
+pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> StepSettings {
     let (margin, shift) = (config.margin as f32, config.shift as f32);
-    Ok(StepSettings {
+    StepSettings {
         batch: config.batch,
         negatives: config.negatives,
         alpha: config.alpha,
@@ -30,8 +21,15 @@ pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<Ste
             KeySource::Batch => CardKeys::Batch,
         },
         ranking: match config.ranking {
-            RankingLoss::Global => CardLoss::Global { margin, shift },
+            RankingLoss::Global => {
+                CardLoss::Global { margin, shift, temperature: config.ranking_temperature }
+            }
             RankingLoss::MaxMargin => CardLoss::MaxMargin { margin },
+        },
+        ranking_input: match config.ranking_input {
+            RankingInput::Outputs => CardInput::Outputs,
+            RankingInput::Signs => CardInput::Signs,
+            RankingInput::Both => CardInput::Both,
         },
         momentum: config.momentum,
         clip_norm: config.clip_norm,
@@ -42,7 +40,7 @@ pub(crate) fn settings(config: &TrainConfig, precision: Precision) -> Result<Ste
         dropout: config.dropout,
         seed: config.seed,
         precision,
-    })
+    }
 }
 
 /// The optimizer as the card's kernels take it.
@@ -58,18 +56,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernels_cannot_do_is_named() {
-        let refused = |config: TrainConfig| match settings(&config, Precision::Tf32) {
-            Err(Error::NotOnCard { setting, value }) => (setting, value),
-            other => panic!("{other:?}"),
-        };
-        let with = TrainConfig::default;
-        let signs = TrainConfig { ranking_input: RankingInput::Signs, ..with() };
-        assert_eq!(refused(signs), ("ranking_input", "signs".to_owned()));
-        let cold = TrainConfig { ranking_temperature: 0.5, ..with() };
-        assert_eq!(refused(cold), ("ranking_temperature", "0.5".to_owned()));
-        assert!(settings(&with().plus(), Precision::Tf32).is_ok());
-        let other = TrainConfig { optimizer: Optimizer::Sgd, keys: KeySource::Continuous, ..with() };
-        assert_eq!(settings(&other, Precision::Tf32).unwrap().optimizer, CardOptimizer::Sgd);
+    fn the_recipe_for_captions_keeps_its_ranking() {
+        let config = TrainConfig { margin: 0.25, ..TrainConfig::default().plus_for_captions() };
+        let step = settings(&config, Precision::Tf32);
+        assert_eq!(step.ranking_input, CardInput::Both);
+        assert_eq!(step.ranking, CardLoss::Global { margin: 0.25, shift: 0.0, temperature: 0.1 });
+        let other = TrainConfig { ranking_input: RankingInput::Signs, optimizer: Optimizer::Sgd, ..config };
+        let step = settings(&other, Precision::Tf32);
+        assert_eq!((step.ranking_input, step.optimizer), (CardInput::Signs, CardOptimizer::Sgd));
     }
 }

@@ -153,8 +153,8 @@ impl Trainer {
     /// [`Error::NotFinite`] (naming the pair) for what the source gives; [`Error::ZeroNorm`] and
     /// [`Error::Diverged`] when training breaks down; [`Error::WeightOverflow`] when a weight leaves
     /// the range of float16; [`Error::Canceled`] when the observer says so, and
-    /// [`Error::CheckpointNotKept`] when it cannot keep a checkpoint; on a card [`Error::NotOnCard`] for
-    /// settings that it cannot train with, and [`Error::Card`] when it has too little memory or fails.
+    /// [`Error::CheckpointNotKept`] when it cannot keep a checkpoint; on a card
+    /// [`Error::Card`] when it has too little memory or fails.
     pub fn fit(&self, source: &dyn PairSource, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         let setup = self.set_up(source)?;
         let state = self.initialize(&setup.spec, setup.training.len())?;

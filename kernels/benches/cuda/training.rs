@@ -15,7 +15,7 @@ use std::time::Instant;
 use least_time::least_time;
 use twinbit_kernels::cuda::train::{
     BatchKeys, DeviceFeatures, Encoder, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, Product,
-    RankingLoss, StepSettings, TrainingState, TrainingStep,
+    RankingInput, RankingLoss, StepSettings, TrainingState, TrainingStep,
 };
 use twinbit_kernels::cuda::{Captured, Card, CudaError, Identity, Launch, Machine};
 
@@ -75,7 +75,8 @@ fn steps(
         alpha: 0.7,
         temperature: 0.9,
         keys: KeySource::Binary,
-        ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
+        ranking: RankingLoss::Global { margin: 0.2, shift: 0.1, temperature: 1.0 },
+        ranking_input: RankingInput::Outputs,
         momentum: 0.4,
         clip_norm: 1.0,
         weight_decay: 1e-6,

@@ -24,6 +24,6 @@ extern "C" const uint32_t argument_bytes[] = {sizeof(ScanArgument), sizeof(Count
 extern "C" const uint32_t training_argument_bytes[] = {
     sizeof(StepNumbers), sizeof(BeginArgument), sizeof(GatherArgument), sizeof(DropArgument), sizeof(BiasArgument), sizeof(RectifyArgument),
     sizeof(ColumnSumsArgument), sizeof(HeadArgument), sizeof(HeadGradientArgument), sizeof(PackArgument),
-    sizeof(SignsArgument), sizeof(MeansArgument), sizeof(DrawArgument), sizeof(ContrastiveArgument),
+    sizeof(SignsArgument), sizeof(MeansArgument), sizeof(SignRowsArgument), sizeof(DrawArgument), sizeof(ContrastiveArgument),
     sizeof(RankingArgument), sizeof(BankArgument), sizeof(SquaresArgument), sizeof(StepRecord),
     sizeof(RecordArgument), sizeof(AdamArgument), sizeof(DescendArgument), sizeof(ChainArgument)};

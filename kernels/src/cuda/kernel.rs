@@ -126,6 +126,7 @@ kernels! {
     Pack, "pack", Heads;
     SignWords, "sign_words", Keys;
     MeanKeys, "mean_keys", Keys;
+    SignRows, "sign_rows", Keys;
     DrawKeys, "draw_keys", Keys;
     UpdateBank, "update_bank", Keys;
     Contrastive, "contrastive", Losses;

@@ -4,8 +4,8 @@
 use safetensors::SafeTensors;
 use serde_json::Value;
 use twinbit_kernels::cuda::train::{
-    BatchKeys, DeviceFeatures, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, RankingLoss,
-    StepSettings, TrainingState, TrainingStep,
+    BatchKeys, DeviceFeatures, KeySource, Layer, Multiply, Optimizer, Pairs, Precision, RankingInput,
+    RankingLoss, StepSettings, TrainingState, TrainingStep,
 };
 
 use crate::training::{FLOAT32, close};
@@ -88,7 +88,12 @@ impl Fixture {
             alpha: self.number("alpha"),
             temperature: self.number("temperature"),
             keys: KeySource::Binary,
-            ranking: RankingLoss::Global { margin: narrow("margin"), shift: narrow("shift") },
+            ranking: RankingLoss::Global {
+                margin: narrow("margin"),
+                shift: narrow("shift"),
+                temperature: 1.0,
+            },
+            ranking_input: RankingInput::Outputs,
             momentum: self.number("momentum"),
             clip_norm: self.number("clip_norm"),
             weight_decay: self.number("weight_decay"),

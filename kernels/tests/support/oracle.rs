@@ -1,6 +1,6 @@
 //! A training step by its definition: float64, one number after the other.
 
-use twinbit_kernels::cuda::train::{KeySource, Layer, Optimizer, RankingLoss, StepSettings};
+use twinbit_kernels::cuda::train::{KeySource, Layer, Optimizer, RankingInput, RankingLoss, StepSettings};
 
 /// The random words of a counter (Philox4x32-10), as in `cu/philox.cuh`.
 pub(crate) fn philox(seed: u64, counter: [u32; 4]) -> [u32; 4] {
@@ -332,8 +332,30 @@ fn backward(layers: &[Layer64], pass: &Pass, gradient: &[f64], bits: usize) -> V
     gradients
 }
 
-/// The ranking loss, rows plus columns.
+/// The ranking loss: of outputs, of their signs, or the mean of both.
 fn ranking(settings: &StepSettings, outputs: [&[f64]; 2], bits: usize, gradients: &mut [Vec<f64>; 2]) -> f64 {
+    let signs = outputs.map(|outputs| {
+        let size = 1.0 / (bits as f64).sqrt();
+        outputs.iter().map(|&value| if value >= 0.0 { size } else { -size }).collect::<Vec<f64>>()
+    });
+    let signs = signs.each_ref().map(Vec::as_slice);
+    let mut of = |rows, share| share * ranking_of(settings, rows, bits, share, gradients);
+    match settings.ranking_input {
+        RankingInput::Outputs => of(outputs, 1.0),
+        RankingInput::Signs => of(signs, 1.0),
+        RankingInput::Both => of(outputs, 0.5) + of(signs, 0.5),
+    }
+}
+
+/// The ranking loss of rows, rows plus columns of their similarities; adds `share` of its gradients with
+/// respect to the rows, times its weight.
+fn ranking_of(
+    settings: &StepSettings,
+    outputs: [&[f64]; 2],
+    bits: usize,
+    share: f64,
+    gradients: &mut [Vec<f64>; 2],
+) -> f64 {
     let samples = outputs[0].len() / bits;
     let row = |side: usize, i: usize| &outputs[side][i * bits..(i + 1) * bits];
     let similarity = |i: usize, j: usize| row(0, i).iter().zip(row(1, j)).map(|(a, b)| a * b).sum::<f64>();
@@ -345,19 +367,21 @@ fn ranking(settings: &StepSettings, outputs: [&[f64]; 2], bits: usize, gradients
             let value = |other: usize| similarity(place(own, other).0, place(own, other).1);
             let mut add = |other: usize, gradient: f64| {
                 let (i, j) = place(own, other);
-                flow[i * samples + j] += (1.0 - settings.alpha) * gradient;
+                flow[i * samples + j] += share * (1.0 - settings.alpha) * gradient;
             };
             match settings.ranking {
-                RankingLoss::Global { margin, shift } => {
+                RankingLoss::Global { margin, shift, temperature } => {
                     let bound = value(own) - f64::from(margin);
                     let shifted = |other: usize| {
-                        if value(other) >= bound { value(other) } else { value(other) - f64::from(shift) }
+                        let shift = if value(other) >= bound { 0.0 } else { f64::from(shift) };
+                        (value(other) - shift) / temperature
                     };
                     let total: f64 = (0..samples).map(|other| shifted(other).exp()).sum();
-                    loss += (total.ln() - value(own) + f64::from(margin)) / samples as f64;
+                    loss += (total.ln() + (f64::from(margin) - value(own)) / temperature) / samples as f64;
                     for other in 0..samples {
                         let target = if other == own { 1.0 } else { 0.0 };
-                        add(other, (shifted(other).exp() / total - target) / samples as f64);
+                        let flow = shifted(other).exp() / total - target;
+                        add(other, flow / (temperature * samples as f64));
                     }
                 }
                 RankingLoss::MaxMargin { margin } => {

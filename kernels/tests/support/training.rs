@@ -2,7 +2,7 @@
 
 use twinbit_kernels::cuda::train::{
     BatchKeys, DeviceFeatures, Encoder, FeatureType, KeySource, Layer, Multiply, Optimizer, Pairs, Precision,
-    RankingLoss, StepLosses, StepSettings, TrainingState, TrainingStep,
+    RankingInput, RankingLoss, StepLosses, StepSettings, TrainingState, TrainingStep,
 };
 use twinbit_kernels::{CodeBits, CodesBuf, pack_signs};
 
@@ -64,7 +64,8 @@ pub(crate) fn settings(batch: usize, negatives: usize) -> StepSettings {
         alpha: 0.7,
         temperature: 0.9,
         keys: KeySource::Binary,
-        ranking: RankingLoss::Global { margin: 0.2, shift: 0.1 },
+        ranking: RankingLoss::Global { margin: 0.2, shift: 0.1, temperature: 1.0 },
+        ranking_input: RankingInput::Outputs,
         momentum: 0.4,
         clip_norm: 1.0,
         weight_decay: 1e-6,
@@ -78,7 +79,7 @@ pub(crate) fn settings(batch: usize, negatives: usize) -> StepSettings {
 }
 
 /// What a step can be told beside [`settings`].
-pub(crate) const CHANGES: [fn(&mut StepSettings); 16] = [
+pub(crate) const CHANGES: [fn(&mut StepSettings); 20] = [
     |settings| settings.alpha = 1.0,
     |settings| settings.alpha = 0.0,
     |settings| settings.momentum = 0.0,
@@ -87,7 +88,7 @@ pub(crate) const CHANGES: [fn(&mut StepSettings); 16] = [
     |settings| (settings.neighbors, settings.neighbor_share) = (5, 0.7),
     |settings| settings.dropout = 0.4,
     |settings| (settings.clip_norm, settings.weight_decay) = (1e-3, 0.1),
-    |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0 },
+    |settings| settings.ranking = RankingLoss::Global { margin: 0.05, shift: 1.0, temperature: 1.0 },
     |settings| settings.optimizer = Optimizer::Sgd,
     |settings| (settings.optimizer, settings.weight_decay) = (Optimizer::Sgd, 0.1),
     |settings| settings.keys = KeySource::Batch,
@@ -97,6 +98,20 @@ pub(crate) const CHANGES: [fn(&mut StepSettings); 16] = [
     |settings| {
         settings.keys = KeySource::Continuous;
         (settings.neighbors, settings.neighbor_share) = (5, 0.7);
+    },
+    |settings| settings.ranking = RankingLoss::Global { margin: 0.2, shift: 0.3, temperature: 0.1 },
+    // Similarities of signs are multiples of 2 / bits, which these margins are not.
+    |settings| {
+        settings.ranking = RankingLoss::Global { margin: 0.22, shift: 0.3, temperature: 0.2 };
+        settings.ranking_input = RankingInput::Signs;
+    },
+    |settings| {
+        (settings.alpha, settings.ranking_input) = (0.0, RankingInput::Both);
+        settings.ranking = RankingLoss::Global { margin: 0.22, shift: 0.0, temperature: 0.1 };
+    },
+    |settings| {
+        settings.ranking = RankingLoss::MaxMargin { margin: 0.47 };
+        settings.ranking_input = RankingInput::Both;
     },
 ];
 

@@ -7,7 +7,7 @@ use super::super::arguments::plain;
 
 /// The sizes of the structures below in their order, which the tests compare with those of the
 /// compiled kernels.
-pub const ARGUMENT_BYTES: [usize; 22] = [
+pub const ARGUMENT_BYTES: [usize; 23] = [
     size_of::<StepNumbers>(),
     size_of::<BeginArgument>(),
     size_of::<GatherArgument>(),
@@ -20,6 +20,7 @@ pub const ARGUMENT_BYTES: [usize; 22] = [
     size_of::<PackArgument>(),
     size_of::<SignsArgument>(),
     size_of::<MeansArgument>(),
+    size_of::<SignRowsArgument>(),
     size_of::<DrawArgument>(),
     size_of::<ContrastiveArgument>(),
     size_of::<RankingArgument>(),
@@ -178,6 +179,17 @@ pub(crate) struct MeansArgument {
     pub(crate) bits: u32,
 }
 
+/// The argument of `sign_rows`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct SignRowsArgument {
+    pub(crate) values: u64,
+    pub(crate) signs: u64,
+    pub(crate) count: u64,
+    pub(crate) size: f32,
+    pub(crate) unused: u32,
+}
+
 /// The argument of `draw_keys`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -227,8 +239,8 @@ pub(crate) struct RankingArgument {
     pub(crate) hinges: u32,
     pub(crate) margin: f32,
     pub(crate) shift: f32,
+    pub(crate) scale: f32,
     pub(crate) share: f32,
-    pub(crate) unused: u32,
 }
 
 /// The argument of `update_bank`.
@@ -347,6 +359,7 @@ plain! {
     PackArgument: 4 * 8 + 4 * 4,
     SignsArgument: 3 * 8 + 2 * 4,
     MeansArgument: 3 * 8 + 2 * 4,
+    SignRowsArgument: 3 * 8 + 2 * 4,
     DrawArgument: 5 * 8 + 4 * 4,
     ContrastiveArgument: 9 * 8 + 8 * 4,
     RankingArgument: 3 * 8 + 6 * 4,

@@ -1,7 +1,9 @@
 //! One safe function for each kernel of the contrastive keys and the memory bank, as in [`super::launch`].
 
 use super::super::{CudaError, Kernel, Launch, Machine};
-use super::arguments::{BankArgument, DrawArgument, MeansArgument, SignsArgument, StepNumbers};
+use super::arguments::{
+    BankArgument, DrawArgument, MeansArgument, SignRowsArgument, SignsArgument, StepNumbers,
+};
 use super::array::{Array, Matrix};
 use super::launch::blocks_for;
 
@@ -127,6 +129,28 @@ pub(crate) fn mean_keys<M: Machine>(
     };
     let launch = Launch { kernel: Kernel::MeanKeys, blocks: [samples as u32, 1] };
     // SAFETY: the structure is the kernel's, a block a row, and shapes were checked.
+    unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
+}
+
+/// The signs of rows, divided by the root of their number, so that each row has unit norm.
+pub(crate) fn sign_rows<M: Machine>(
+    machine: &M,
+    values: Matrix<'_>,
+    signs: Matrix<'_>,
+) -> Result<(), CudaError> {
+    let [samples, bits] = same_shapes(&[values, signs]);
+    let count = samples * bits;
+    let size = (1.0 / (bits as f64).sqrt()) as f32;
+    let argument = SignRowsArgument {
+        values: values.address,
+        signs: signs.address,
+        count: count as u64,
+        size,
+        unused: 0,
+    };
+    let kernel = Kernel::SignRows;
+    let launch = Launch { kernel, blocks: blocks_for(machine, kernel, count) };
+    // SAFETY: the structure is the kernel's, and shapes were checked.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 

@@ -4,7 +4,7 @@ use super::super::{CudaError, Kernel, Launch, Machine};
 use super::arguments::{ContrastiveArgument, RankingArgument};
 use super::array::{Array, Matrix};
 use super::launch_keys::{Sides, same_shapes, words_of};
-use super::settings::RankingLoss;
+use super::settings::{RankingInput, RankingLoss};
 
 /// Rows of keys.
 #[derive(Debug)]
@@ -93,39 +93,41 @@ pub(crate) fn contrastive<M: Machine>(
 }
 
 /// How the losses of [`ranking`] add up: what each is multiplied by.
-pub(crate) fn ranking_share(samples: usize, loss: RankingLoss) -> f32 {
-    match loss {
-        RankingLoss::Global { .. } => (1.0 / samples as f64) as f32,
-        RankingLoss::MaxMargin { .. } => (1.0 / (samples * (samples - 1)).max(1) as f64) as f32,
-    }
+pub(crate) fn ranking_share(samples: usize, loss: RankingLoss, input: RankingInput) -> f32 {
+    let terms = match loss {
+        RankingLoss::Global { .. } => samples,
+        RankingLoss::MaxMargin { .. } => (samples * (samples - 1)).max(1),
+    };
+    (1.0 / (terms * input.losses()) as f64) as f32
 }
 
 /// The ranking loss of each row and each column, and its gradients with respect to the similarities:
-/// those of the rows, then those of the columns transposed.
+/// those of the rows, then those of the columns transposed; `share` is [`ranking_share`].
 pub(crate) fn ranking<M: Machine>(
     machine: &M,
     similarities: Matrix<'_>,
     loss: RankingLoss,
+    share: f32,
     gradients: &Array<M, f32>,
-    losses: &Array<M, f32>,
+    losses: Matrix<'_>,
 ) -> Result<(), CudaError> {
     let samples = similarities.rows;
     assert_eq!(similarities.columns, samples, "a square of similarities");
     assert!(gradients.len() >= 2 * samples * samples && losses.len() >= 2 * samples, "room for gradients");
-    let (hinges, margin, shift) = match loss {
-        RankingLoss::Global { margin, shift } => (0, margin, shift),
-        RankingLoss::MaxMargin { margin } => (1, margin, 0.0),
+    let (hinges, margin, shift, scale) = match loss {
+        RankingLoss::Global { margin, shift, temperature } => (0, margin, shift, 1.0 / temperature),
+        RankingLoss::MaxMargin { margin } => (1, margin, 0.0, 1.0),
     };
     let argument = RankingArgument {
         similarities: similarities.address,
         gradients: gradients.address(0),
-        losses: losses.address(0),
+        losses: losses.address,
         samples: samples as u32,
         hinges,
         margin,
         shift,
-        share: ranking_share(samples, loss),
-        unused: 0,
+        scale: scale as f32,
+        share: (f64::from(share) * scale) as f32,
     };
     let launch = Launch { kernel: Kernel::Ranking, blocks: [samples as u32, 2] };
     // SAFETY: the structure is the kernel's, a block a row and one a column; lengths were checked.

@@ -38,6 +38,6 @@ pub use features::DeviceFeatures;
 pub use layer::Layer;
 pub use product::{Multiply, Operand, Precision, Product};
 pub use records::StepLosses;
-pub use settings::{BatchKeys, KeySource, Optimizer, RankingLoss, StepSettings};
+pub use settings::{BatchKeys, KeySource, Optimizer, RankingInput, RankingLoss, StepSettings};
 pub use state::TrainingState;
 pub use step::{Pairs, TrainingStep};

@@ -12,12 +12,45 @@ pub enum RankingLoss {
         margin: f32,
         /// What is taken off an easy negative's similarity.
         shift: f32,
+        /// Similarities and the margin are divided by it: 1 in the paper.
+        temperature: f64,
     },
     /// L'_r (eq. 6 and 7).
     MaxMargin {
         /// The margin.
         margin: f32,
     },
+}
+
+/// What the ranking loss compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RankingInput {
+    /// The outputs: the method.
+    #[default]
+    Outputs,
+    /// Their signs, as rows of unit norm; a gradient with respect to them is taken for the outputs'
+    /// (Bengio, Leonard, Courville, arXiv:1308.3432).
+    Signs,
+    /// Both: the mean of the two losses.
+    Both,
+}
+
+impl RankingInput {
+    /// How many losses the ranking loss is the mean of.
+    pub(crate) const fn losses(self) -> usize {
+        match self {
+            Self::Outputs | Self::Signs => 1,
+            Self::Both => 2,
+        }
+    }
+
+    pub(crate) const fn has_outputs(self) -> bool {
+        matches!(self, Self::Outputs | Self::Both)
+    }
+
+    pub(crate) const fn has_signs(self) -> bool {
+        matches!(self, Self::Signs | Self::Both)
+    }
 }
 
 /// What the contrastive loss compares a pair's outputs with.
@@ -57,6 +90,8 @@ pub struct StepSettings {
     pub keys: KeySource,
     /// The ranking loss.
     pub ranking: RankingLoss,
+    /// What the ranking loss compares.
+    pub ranking_input: RankingInput,
     /// Momentum of the memory bank; 0 makes the batch's own keys those of every step.
     pub momentum: f64,
     /// Largest norm of all gradients together.

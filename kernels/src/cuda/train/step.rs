@@ -6,7 +6,7 @@ use super::arguments::StepNumbers;
 use super::array::{Array, Matrix};
 use super::features::DeviceFeatures;
 use super::launch::{self, Dropout, Weighted};
-use super::launch_keys::{self as key_rows, Bank, Draw, words_of};
+use super::launch_keys::{self as key_rows, Bank, Draw, Sides, words_of};
 use super::launch_losses::{self as losses, ContrastiveKeys, KeyRows};
 use super::launch_optimizer::{self as optimizers, Recorded, Weights};
 use super::placement::{Placement, zeros};
@@ -59,7 +59,10 @@ pub struct TrainingStep<'a, M: Multiply> {
     similarities: Array<M, f32>,
     similarity_gradients: Array<M, f32>,
     ranking: [Array<M, f32>; 2],
+    /// Of the outputs, then of the signs, where both are ranked.
     ranking_losses: Array<M, f32>,
+    /// The signs of the outputs, where they are ranked.
+    sign_rows: [Array<M, f32>; 2],
     squares: Array<M, f64>,
     clip: Array<M, f32>,
     undirected: Array<M, u32>,
@@ -116,6 +119,7 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             KeySource::Binary | KeySource::Batch => (batch * words_of(bits), 0),
             KeySource::Continuous => (0, batch * bits),
         };
+        let ranked_signs = if settings.ranking_input.has_signs() { batch * bits } else { 0 };
         let [image, text] = &placements;
         Ok(Self {
             features: pairs.features,
@@ -134,7 +138,8 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
             similarities: array(batch * batch)?,
             similarity_gradients: array(2 * batch * batch)?,
             ranking: [array(batch * bits)?, array(batch * bits)?],
-            ranking_losses: array(2 * batch)?,
+            ranking_losses: array(2 * batch * settings.ranking_input.losses())?,
+            sign_rows: [array(ranked_signs)?, array(ranked_signs)?],
             squares: Array::new(machine, machine.busy_blocks() as usize)?,
             clip: array(1)?,
             undirected: Array::upload(machine, &[u32::MAX; 2])?,
@@ -401,22 +406,41 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
     /// The ranking loss and its gradients. Its products are never rounded: they are small, and a
     /// similarity decides on which side of the margin it is.
     fn rank(&self) -> Result<(), CudaError> {
-        let samples = self.settings.batch;
-        let [image, text] = self.outputs();
+        let StepSettings { batch, ranking_input: input, .. } = self.settings;
+        let outputs = self.outputs();
+        if input.has_outputs() {
+            self.rank_rows(outputs, 0)?;
+        }
+        if input.has_signs() {
+            let signs = self.sign_rows.each_ref().map(|array| array.as_matrix(batch, self.bank.bits));
+            for (outputs, signs) in outputs.into_iter().zip(signs) {
+                key_rows::sign_rows(self.machine, outputs, signs)?;
+            }
+            self.rank_rows(signs, input.losses() - 1)?;
+        }
+        Ok(())
+    }
+
+    /// One of the losses that the ranking loss is the mean of, by its number, with its gradients with
+    /// respect to the rows, which are added to those of the losses before.
+    fn rank_rows(&self, [image, text]: Sides<'_>, number: usize) -> Result<(), CudaError> {
+        let StepSettings { batch: samples, ranking: loss, ranking_input: input, .. } = self.settings;
         let similarities = self.similarities.as_matrix(samples, samples);
         let product = |left, right, into, accumulate| {
             multiply(self.machine, left, right, into, accumulate, Precision::Float32)
         };
         product(Operand::plain(image), Operand::transposed(text), similarities, false)?;
         let gradients = &self.similarity_gradients;
-        losses::ranking(self.machine, similarities, self.settings.ranking, gradients, &self.ranking_losses)?;
+        let share = losses::ranking_share(samples, loss, input);
+        let losses = self.ranking_losses.matrix(2 * number * samples, 2, samples);
+        losses::ranking(self.machine, similarities, loss, share, gradients, losses)?;
         let rows = gradients.matrix(0, samples, samples);
         let columns = gradients.matrix(samples * samples, samples, samples);
         let [of_image, of_text] =
             self.ranking.each_ref().map(|array| array.as_matrix(samples, image.columns));
-        product(Operand::plain(rows), Operand::plain(text), of_image, false)?;
+        product(Operand::plain(rows), Operand::plain(text), of_image, number > 0)?;
         product(Operand::transposed(columns), Operand::plain(text), of_image, true)?;
-        product(Operand::transposed(rows), Operand::plain(image), of_text, false)?;
+        product(Operand::transposed(rows), Operand::plain(image), of_text, number > 0)?;
         product(Operand::plain(columns), Operand::plain(image), of_text, true)
     }
 
@@ -435,12 +459,11 @@ impl<'a, M: Multiply> TrainingStep<'a, M> {
     }
 
     fn record(&self, contrastive: bool, ranking: bool) -> Result<(), CudaError> {
-        let StepSettings { batch, clip_norm, .. } = self.settings;
+        let StepSettings { batch, clip_norm, ranking: loss, ranking_input: input, .. } = self.settings;
         optimizers::sum_squares(self.machine, &self.weights.gradients, &self.squares)?;
         let recorded = Recorded {
             contrastive: contrastive.then(|| (&self.contrastive_losses, (1.0 / batch as f64) as f32)),
-            ranking: ranking
-                .then(|| (&self.ranking_losses, losses::ranking_share(batch, self.settings.ranking))),
+            ranking: ranking.then(|| (&self.ranking_losses, losses::ranking_share(batch, loss, input))),
             squares: &self.squares,
             undirected: &self.undirected,
             now: &self.schedule.now,

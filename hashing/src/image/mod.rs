@@ -2,6 +2,7 @@
 
 mod architecture;
 mod attention;
+mod augmentation;
 mod backbone;
 mod clip;
 mod convolution;
@@ -16,11 +17,15 @@ mod preparation;
 mod resample;
 mod resnet;
 mod scratch;
+mod tunable;
+mod unfold;
 mod vgg;
 mod weights;
 mod windows;
 
+pub(crate) use augmentation::augment;
 pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;
 pub use picture::Picture;
 pub(crate) use pointwise::{Activation, Pointwise};
+pub(crate) use tunable::{CLASSIFIER_DROPOUT, Mode, TunableBackbone};

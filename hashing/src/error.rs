@@ -246,6 +246,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A trainer on a card was to train a backbone along.
+    #[error("a backbone trains along on the processor only; make the trainer without a card")]
+    BackboneOnCard,
     /// Training or encoding on a card failed.
     #[error("the card failed: {0}")]
     Card(#[source] twinbit_kernels::Error),

@@ -242,6 +242,28 @@ impl<T: Real> Network<T> {
         activations: &Activations<T>,
         gradient: &[T],
     ) -> Result<Vec<Tensor>, Error> {
+        Ok(self.backward_to_first(activations, gradient)?.0)
+    }
+
+    /// The same, and the gradient of the first layer's input.
+    pub(crate) fn backward_to_input(
+        &self,
+        activations: &Activations<T>,
+        gradient: &[T],
+    ) -> Result<(Vec<Tensor>, Tensor), Error> {
+        let (gradients, delta) = self.backward_to_first(activations, gradient)?;
+        match self.layers.first() {
+            Some(first) => Ok((gradients, delta.matmul(&first.weight)?)),
+            None => Ok((gradients, delta)),
+        }
+    }
+
+    /// Gradients of the parameters, and that of the first layer's product.
+    fn backward_to_first(
+        &self,
+        activations: &Activations<T>,
+        gradient: &[T],
+    ) -> Result<(Vec<Tensor>, Tensor), Error> {
         let bits = self.bits();
         let flow = head_gradient(activations, gradient, bits);
         let mut delta = Tensor::from_vec(flow, ((), bits), &Device::Cpu)?;
@@ -251,7 +273,7 @@ impl<T: Real> Network<T> {
             let bias = read(&delta, |delta: &[T]| column_sums(delta, outputs))?;
             gradients.push(Tensor::from_vec(bias, outputs, &Device::Cpu)?);
             gradients.push(input.weight_gradient(&delta)?);
-            // Nobody reads the gradient of the features.
+            // Hardly anybody reads the gradient of the features.
             if let (Input::Dense(activation), true) = (input, gradients.len() < 2 * self.layers.len()) {
                 let below = delta.matmul(&layer.weight)?;
                 sweep(&below, activation, |below: &mut [T], activation| {
@@ -261,7 +283,7 @@ impl<T: Real> Network<T> {
             }
         }
         gradients.reverse();
-        Ok(gradients)
+        Ok((gradients, delta))
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) enum Purpose {
     HeldOut = 6,
     Dropout = 7,
     Neighbors = 8,
+    Augmentation = 9,
 }
 
 /// The stream of one purpose; `counter` (below 2^56) tells uses of the same purpose apart.

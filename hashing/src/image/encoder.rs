@@ -83,11 +83,18 @@ impl ImageEncoder {
     /// [`Error::EncoderFile`] when a file cannot be read or is too large, [`Error::ImageWeights`]
     /// naming the tensor or key that is missing, of a wrong shape or type, or not finite.
     pub fn from_folder(folder: &Path) -> Result<Self, Error> {
-        let bytes = read(&folder.join(WEIGHTS), MAX_WEIGHTS)?;
-        let weights = Weights::new(&bytes)?;
-        let config =
-            if backbone::has_config(&weights) { read(&folder.join(CONFIG), MAX_CONFIG)? } else { Vec::new() };
-        Ok(Self::new(backbone::recognize(&weights, &config)?, &hash(&[&bytes, &config])))
+        let bytes = read_weights(folder)?;
+        if backbone::has_config(&Weights::new(&bytes)?) {
+            Self::from_files(&bytes, &read(&folder.join(CONFIG), MAX_CONFIG)?)
+        } else {
+            Self::from_files(&bytes, &[])
+        }
+    }
+
+    /// The network of a folder with these files; `config` is empty where none is needed.
+    pub(crate) fn from_files(weights: &[u8], config: &[u8]) -> Result<Self, Error> {
+        let backbone = backbone::recognize(&Weights::new(weights)?, config)?;
+        Ok(Self::new(backbone, &hash(&[weights, config])))
     }
 
     fn new(backbone: Box<dyn Backbone>, hash: &str) -> Self {
@@ -124,6 +131,11 @@ impl ImageEncoder {
             None => Ok(features),
         }
     }
+}
+
+/// The weights of a folder.
+pub(super) fn read_weights(folder: &Path) -> Result<Vec<u8>, Error> {
+    read(&folder.join(WEIGHTS), MAX_WEIGHTS)
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {

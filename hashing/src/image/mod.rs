@@ -1,6 +1,7 @@
 //! Pictures: decoding them, and computing their features.
 
 mod architecture;
+mod augmentation;
 mod backbone;
 mod clip;
 mod convolution;
@@ -15,12 +16,16 @@ mod preparation;
 mod resample;
 mod resnet;
 mod scratch;
+mod tunable;
+mod unfold;
 mod vgg;
 mod weights;
 mod windows;
 
+pub(crate) use augmentation::augment;
 pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;
 pub use picture::Picture;
 pub(crate) use pointwise::{Activation, Pointwise};
 pub(crate) use scratch::sized;
+pub(crate) use tunable::{CLASSIFIER_DROPOUT, Mode, TunableBackbone};

@@ -61,6 +61,11 @@ impl Picture {
         self.image.as_raw()
     }
 
+    /// The pixels within a box: left, top, width and height, which must lie on the picture.
+    pub(super) fn part(&self, [left, top, width, height]: [u32; 4]) -> Picture {
+        Self { image: imageops::crop_imm(&self.image, left, top, width, height).to_image() }
+    }
+
     /// The middle of the picture as a square of `side` pixels: the shorter side is resized to
     /// `side` with a Catmull-Rom filter (bicubic, widened when shrinking), and the longer side is
     /// cropped equally at both ends. A picture of that size already is returned as it is.

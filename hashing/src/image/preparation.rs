@@ -58,11 +58,15 @@ impl Preparation {
 
     /// Writes the square as numbers, (side, side, 3).
     pub(super) fn prepare(&self, picture: &Picture, numbers: &mut [f32]) {
+        self.normalize(&self.square(picture), numbers);
+    }
+
+    /// Writes colors as numbers.
+    pub(super) fn normalize(&self, colors: &[u8], numbers: &mut [f32]) {
         let table: [[f32; 256]; 3] = std::array::from_fn(|color| {
             std::array::from_fn(|level| (level as f32 / 255.0 - self.mean[color]) / self.deviation[color])
         });
-        let square = self.square(picture);
-        let pixels = square.as_chunks::<3>().0.iter();
+        let pixels = colors.as_chunks::<3>().0.iter();
         for (place, pixel) in numbers.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
             *place = std::array::from_fn(|color| table[color][usize::from(pixel[color])]);
         }

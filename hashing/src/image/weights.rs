@@ -28,6 +28,14 @@ impl<'a> Weights<'a> {
         self.tensors.tensor(name).is_ok()
     }
 
+    /// The names of all tensors, sorted, and their shapes.
+    pub(super) fn names(&self) -> Vec<(String, Vec<usize>)> {
+        let mut names: Vec<_> =
+            self.tensors.iter().map(|(name, tensor)| (name.into(), tensor.shape().to_vec())).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The shape of tensor `name`, none of whose `N` sides may be zero.
     pub(super) fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], Error> {
         let Ok(tensor) = self.tensors.tensor(name) else {

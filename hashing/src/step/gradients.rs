@@ -19,10 +19,19 @@ pub(super) struct Gradients<T> {
     pub(super) outputs: [Vec<T>; 2],
     /// For each network: weight, bias, layer by layer.
     pub(super) parameters: [Vec<Tensor>; 2],
+    /// Of the image features, where asked for.
+    pub(super) image: Option<Vec<T>>,
 }
 
 impl<T: Real> TrainingState<T> {
-    pub(super) fn fused(&self, image: Vec<T>, text: Vec<T>, keys: Keys<'_>) -> Result<Gradients<T>, Error> {
+    /// With `to_image`, gives the gradient of the image features, too.
+    pub(super) fn fused(
+        &self,
+        image: Vec<T>,
+        text: Vec<T>,
+        keys: Keys<'_>,
+        to_image: bool,
+    ) -> Result<Gradients<T>, Error> {
         let bits = self.bits();
         let [image_dropout, text_dropout] = self.dropouts();
         let activations = [
@@ -44,11 +53,19 @@ impl<T: Real> TrainingState<T> {
         });
         let ranking = (alpha < 1.0).then(|| self.ranking(outputs));
         let (losses, [image, text]) = self.combine(contrastive, ranking.transpose()?);
-        let parameters = [
-            self.networks[0].backward(&activations[0], &image)?,
-            self.networks[1].backward(&activations[1], &text)?,
-        ];
-        Ok(Gradients { losses, outputs: activations.map(|activations| activations.outputs), parameters })
+        let (image_parameters, image) = if to_image {
+            let (parameters, features) = self.networks[0].backward_to_input(&activations[0], &image)?;
+            let mut features: Vec<T> = features.flatten_all()?.to_vec1()?;
+            if let Some(dropout) = image_dropout {
+                dropout.apply(0, &mut features);
+            }
+            (parameters, Some(features))
+        } else {
+            (self.networks[0].backward(&activations[0], &image)?, None)
+        };
+        let parameters = [image_parameters, self.networks[1].backward(&activations[1], &text)?];
+        let outputs = activations.map(|activations| activations.outputs);
+        Ok(Gradients { losses, outputs, parameters, image })
     }
 
     /// The ranking loss and its gradient with respect to the outputs.
@@ -168,6 +185,6 @@ impl<T: Real> TrainingState<T> {
         }
         let scalar = |loss: &Tensor| read(loss, |values: &[T]| values[0].to_f64());
         let losses = self.losses(scalar(&contrastive)?, scalar(&ranking)?);
-        Ok(Gradients { losses, outputs: plain, parameters })
+        Ok(Gradients { losses, outputs: plain, parameters, image: None })
     }
 }

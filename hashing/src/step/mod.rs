@@ -78,16 +78,31 @@ impl<T: Real> TrainingState<T> {
     /// [`Error::Shape`] when the parts of the batch do not fit together, [`Error::ZeroNorm`] when a
     /// network's output has no direction.
     pub fn differentiate(&self, batch: Batch<'_, T>) -> Result<Pass<T>, Error> {
+        Ok(self.pass(batch, false)?.0)
+    }
+
+    /// The same, and the gradient of the loss with respect to the image features, in their shape: what
+    /// a network that computed them is trained with. Always [`Differentiation::Fused`].
+    ///
+    /// # Errors
+    /// As [`differentiate`](Self::differentiate).
+    pub fn differentiate_to_features(&self, batch: Batch<'_, T>) -> Result<(Pass<T>, Vec<T>), Error> {
+        self.pass(batch, true)
+    }
+
+    fn pass(&self, batch: Batch<'_, T>, to_image: bool) -> Result<(Pass<T>, Vec<T>), Error> {
         self.check(&batch)?;
         let keys = if self.settings.without_bank() { Keys::Batch } else { batch.keys };
         let pairs = batch.pairs.to_vec();
         let warm_up = matches!(keys, Keys::Batch);
-        let Gradients { losses, outputs, parameters: gradients } = match self.settings.differentiation {
-            Differentiation::Fused => self.fused(batch.image, batch.text, keys)?,
-            Differentiation::Autodiff => self.autodiff(batch.image, batch.text, keys)?,
+        let gradients = match self.settings.differentiation {
+            Differentiation::Autodiff if !to_image => self.autodiff(batch.image, batch.text, keys)?,
+            _ => self.fused(batch.image, batch.text, keys, to_image)?,
         };
+        let Gradients { losses, outputs, parameters: gradients, image } = gradients;
         let gradient_norm = gradient_norm::<T>(gradients.iter().flatten())?;
-        Ok(Pass { losses, gradient_norm, outputs, gradients, pairs, warm_up })
+        let pass = Pass { losses, gradient_norm, outputs, gradients, pairs, warm_up };
+        Ok((pass, image.unwrap_or_default()))
     }
 
     /// Clips the gradients, lets the optimizer change the networks, and moves the bank's rows
@@ -107,6 +122,10 @@ impl<T: Real> TrainingState<T> {
         let momentum = if pass.warm_up { 0.0 } else { self.settings.momentum };
         self.bank.update(&pass.pairs, [&pass.outputs[0], &pass.outputs[1]], momentum);
         Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> &StepSettings {
+        &self.settings
     }
 
     fn bits(&self) -> usize {

@@ -113,6 +113,28 @@ fn so_do_those_of_neighbors_and_of_dropout() {
 }
 
 #[test]
+fn the_gradient_of_the_image_features_equals_differences_of_the_loss() {
+    let pairs: Vec<u32> = (0..6).collect();
+    for dropout in [0.0, 0.3] {
+        let state = state(StepSettings { dropout, ..settings(Differentiation::Fused) });
+        let loss = |at: usize, change: f64| {
+            let mut batch = batch(&pairs, Keys::Batch);
+            batch.image[at] += change;
+            state.differentiate(batch).unwrap().losses.total
+        };
+        let (pass, gradient) = state.differentiate_to_features(batch(&pairs, Keys::Batch)).unwrap();
+        let plain = state.differentiate(batch(&pairs, Keys::Batch)).unwrap();
+        assert_eq!((pass.losses, pass.gradient_norm), (plain.losses, plain.gradient_norm));
+        assert_eq!(gradient.len(), 60);
+        let largest = gradient.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+        for (at, gradient) in gradient.iter().enumerate() {
+            let difference = (loss(at, 1e-5) - loss(at, -1e-5)) / 2e-5;
+            assert!((gradient - difference).abs() < 1e-4 * largest, "{at}: {gradient} is not {difference}");
+        }
+    }
+}
+
+#[test]
 fn neighbors_share_their_weight_and_the_warm_up_has_none() {
     let settings = StepSettings { neighbors: 4, neighbor_share: 0.5, ..settings(Differentiation::Fused) };
     assert_eq!(settings.targets::<f64>(Keys::Bank(&[])), [0.5, 0.125, 0.125, 0.125, 0.125]);

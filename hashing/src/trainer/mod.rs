@@ -55,11 +55,11 @@ pub struct Trainer {
 }
 
 /// What is the same in every epoch of a run.
-struct Setup<'a> {
-    spec: ModelSpec,
+pub(crate) struct Setup<'a> {
+    pub(crate) spec: ModelSpec,
     /// The pairs trained on, ascending.
-    training: Vec<u32>,
-    validation: Validation<'a>,
+    pub(crate) training: Vec<u32>,
+    pub(crate) validation: Validation<'a>,
     sampler: Sampler,
     neighbors: Neighbors,
 }
@@ -69,7 +69,7 @@ impl Setup<'_> {
         LazyOrigin::new(source, &self.training, &self.validation)
     }
 
-    fn pairs<'a>(&'a self, source: &'a dyn PairSource) -> TrainingPairs<'a> {
+    pub(crate) fn pairs<'a>(&'a self, source: &'a dyn PairSource) -> TrainingPairs<'a> {
         let Self { training, sampler, neighbors, .. } = self;
         TrainingPairs { source, training, sampler, neighbors }
     }
@@ -146,6 +146,14 @@ impl Trainer {
         self
     }
 
+    pub(crate) fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    pub(crate) fn text_featurizer(&self) -> Option<&TextFeaturizer> {
+        self.text_featurizer.as_ref()
+    }
+
     /// Trains on all pairs of the source.
     ///
     /// # Errors
@@ -179,7 +187,7 @@ impl Trainer {
         self.train(&setup, run, &origin, source, observer)
     }
 
-    fn set_up(&self, source: &dyn PairSource) -> Result<Setup<'_>, Error> {
+    pub(crate) fn set_up(&self, source: &dyn PairSource) -> Result<Setup<'_>, Error> {
         let config = &self.config;
         config.validate()?;
         let spec = self.spec(source)?;
@@ -208,7 +216,7 @@ impl Trainer {
         let Some(card) = &self.card else {
             let mut learner = OnProcessor { state };
             epochs.run(&mut run, &mut learner, u32::MAX, observer)?;
-            return epochs.finish(run, &learner);
+            return self.finish(run, &learner, setup, &setup.spec, source.pairs());
         };
         let mut features = CardFeatures::upload(&card.machine, &epochs.pairs, run.epochs())?;
         loop {
@@ -216,12 +224,41 @@ impl Trainer {
             let most = if features.vary() { 1 } else { u32::MAX };
             epochs.run(&mut run, &mut learner, most, observer)?;
             if run.ended(&self.config) {
-                return epochs.finish(run, &learner);
+                return self.finish(run, &learner, setup, &setup.spec, source.pairs());
             }
             state = learner.copy_state()?;
             drop(learner);
             features.renew(run.epochs())?;
         }
+    }
+
+    /// What a run that has ended leaves, of `pairs` pairs given.
+    pub(crate) fn finish(
+        &self,
+        run: Run,
+        learner: &dyn Learner,
+        Setup { training, validation, .. }: &Setup<'_>,
+        spec: &ModelSpec,
+        pairs: usize,
+    ) -> Result<Outcome, Error> {
+        let (best, epochs) = run.finish(learner, spec, self.text_featurizer.as_ref())?;
+        let record = TrainingRecord {
+            config: self.config.clone(),
+            machine: self.machine(),
+            training_pairs: training.len(),
+            held_out_pairs: pairs - training.len(),
+            measure: validation.measure(),
+            best_epoch: best.epoch,
+            epochs: epochs.iter().map(EpochRecord::from).collect(),
+        };
+        Ok(Outcome {
+            best_epoch: best.epoch,
+            epochs,
+            training_pairs: record.training_pairs,
+            held_out_pairs: record.held_out_pairs,
+            machine: self.machine(),
+            model: best.model.trained(record),
+        })
     }
 
     fn spec(&self, source: &dyn PairSource) -> Result<ModelSpec, Error> {
@@ -279,7 +316,7 @@ impl Trainer {
         }
     }
 
-    fn initialize(&self, spec: &ModelSpec, pairs: usize) -> Result<TrainingState<f32>, Error> {
+    pub(crate) fn initialize(&self, spec: &ModelSpec, pairs: usize) -> Result<TrainingState<f32>, Error> {
         let seed = self.config.seed;
         let network = |modality: Modality, purpose| {
             Network::initialize(&spec.shapes(modality), &mut stream(seed, purpose, 0))
@@ -339,28 +376,6 @@ impl Epochs<'_> {
             }
         }
         Ok(())
-    }
-
-    fn finish(&self, run: Run, learner: &dyn Learner) -> Result<Outcome, Error> {
-        let Self { trainer, setup, pairs, .. } = self;
-        let (best, epochs) = run.finish(learner, &setup.spec, trainer.text_featurizer.as_ref())?;
-        let record = TrainingRecord {
-            config: trainer.config.clone(),
-            machine: trainer.machine(),
-            training_pairs: pairs.training.len(),
-            held_out_pairs: pairs.source.pairs() - pairs.training.len(),
-            measure: setup.validation.measure(),
-            best_epoch: best.epoch,
-            epochs: epochs.iter().map(EpochRecord::from).collect(),
-        };
-        Ok(Outcome {
-            best_epoch: best.epoch,
-            epochs,
-            training_pairs: record.training_pairs,
-            held_out_pairs: record.held_out_pairs,
-            machine: trainer.machine(),
-            model: best.model.trained(record),
-        })
     }
 }
 

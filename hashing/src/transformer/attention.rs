@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::activation::exp;
 use super::norm::sum;
@@ -76,18 +76,27 @@ impl Head {
         let tokens = keys.len() / size;
         let scores = sized(scores, tokens * tokens);
         Pointwise::new(size, tokens, keys, &vec![0.0; tokens]).apply(queries, scores, Activation::None);
-        softmax(scores, tokens, mask);
+        Arch::new().dispatch(Softmax { scores, tokens, mask });
         let mixed = sized(mixed, tokens * size);
         Pointwise::new(tokens, size, values, &vec![0.0; size]).apply(scores, mixed, Activation::None);
     }
 }
 
 /// Makes the scores of each token, (tokens, tokens), into weights of sum 1: 0 for tokens that it does not see.
-fn softmax(scores: &mut [f32], tokens: usize, mask: Mask) {
-    Arch::new().dispatch(|| {
-        for (token, row) in scores.chunks_exact_mut(tokens).enumerate() {
-            let seen = match mask {
-                Mask::Whole => tokens,
+struct Softmax<'a> {
+    scores: &'a mut [f32],
+    tokens: usize,
+    mask: Mask,
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (token, row) in self.scores.chunks_exact_mut(self.tokens).enumerate() {
+            let seen = match self.mask {
+                Mask::Whole => self.tokens,
                 Mask::Causal => token + 1,
             };
             let (row, unseen) = row.split_at_mut(seen);
@@ -97,7 +106,7 @@ fn softmax(scores: &mut [f32], tokens: usize, mask: Mask) {
             let scale = 1.0 / sum(row, |weight| weight);
             row.iter_mut().for_each(|weight| *weight *= scale);
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Layer normalization, and sums in a fixed order.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Partial sums of a long sum: enough for the widest vector unit, and the same on all.
 const LANES: usize = 16;
@@ -17,17 +17,31 @@ pub(crate) struct LayerNorm {
 impl LayerNorm {
     /// Normalizes each row of `rows` where it lies.
     pub(crate) fn apply(&self, rows: &mut [f32]) {
-        let width = self.weight.len();
-        Arch::new().dispatch(|| {
-            for row in rows.chunks_exact_mut(width) {
-                let mean = sum(row, |value| value) / width as f32;
-                let variance = sum(row, |value| (value - mean) * (value - mean)) / width as f32;
-                let scale = 1.0 / (variance + self.epsilon).sqrt();
-                for ((value, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
-                    *value = (*value - mean) * scale * weight + bias;
-                }
+        Arch::new().dispatch(Apply { norm: self, rows });
+    }
+}
+
+/// A type of its own rather than a closure, which may not be compiled for the machine's vectors.
+struct Apply<'a> {
+    norm: &'a LayerNorm,
+    rows: &'a mut [f32],
+}
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let LayerNorm { weight, bias, epsilon } = self.norm;
+        let width = weight.len();
+        for row in self.rows.chunks_exact_mut(width) {
+            let mean = sum(row, |value| value) / width as f32;
+            let variance = sum(row, |value| (value - mean) * (value - mean)) / width as f32;
+            let scale = 1.0 / (variance + epsilon).sqrt();
+            for ((value, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+                *value = (*value - mean) * scale * weight + bias;
             }
-        });
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use twinbit::{
     CodeBits, Collection, CudaError, Device, EpochReport, Error, Features, KeySource, Observer, Optimizer,
-    Outcome, Precision, RankingInput, RankingLoss, TrainConfig, Trainer, TrainingMachine,
+    Modality, Outcome, PairSource, Precision, RankingInput, RankingLoss, TrainConfig, Trainer,
+    TrainingMachine,
 };
 
 use crate::things::{KINDS, WIDTHS, features, labels, put, quick, things};
@@ -159,6 +160,91 @@ fn a_run_goes_on_where_it_began() {
         let outcome = resume(&automatic, &of_card, Precision::Tf32).unwrap();
         assert_eq!(outcome.machine, TrainingMachine::Card(Precision::Tf32));
     }
+}
+
+/// A number too small to change any sum: features that hold it go to the card as float32 and are trained on as
+/// if it were 0.
+const NEXT_TO_NOTHING: f32 = f32::from_bits(1);
+
+/// Images in sixteenths, texts in small whole numbers, with one image value and one text value as given.
+fn exact_features(value: f32) -> [Vec<f32>; 2] {
+    let all = features(100);
+    let side = |side: usize, exact: fn(f32) -> f32| {
+        let values = all.iter().flat_map(|pair| pair[side].iter().map(|&value| exact(value)));
+        let mut values: Vec<f32> = values.collect();
+        values[5] = value;
+        values
+    };
+    [side(0, |value| (value * 16.0).round() / 16.0), side(1, |value| (value.abs() * 8.0).round())]
+}
+
+/// What training on a card gives, and how many bytes were copied to it.
+fn trained_on(source: &dyn PairSource) -> ((Vec<u8>, u32, Vec<EpochReport>), usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let (options, health) = with_card(Device::Cuda(0));
+    let things = things(options, folder.path(), 1, false);
+    let outcome = trainer(&things).fit_source(source).unwrap();
+    assert_eq!(outcome.machine, TrainingMachine::Card(Precision::Tf32));
+    (told(&outcome), health.written.load(Ordering::Relaxed))
+}
+
+#[test]
+fn features_go_to_the_card_in_the_narrowest_type_and_train_the_same_model() {
+    let train = |value| {
+        let [image, text] = exact_features(value);
+        trained_on(&Features::new(&image, WIDTHS[0], &text, WIDTHS[1]).unwrap())
+    };
+    let (narrow, written) = train(0.0);
+    let (wide, written_wide) = train(NEXT_TO_NOTHING);
+    assert_eq!(narrow, wide);
+    // Images as float16, texts as bytes.
+    assert_eq!(written_wide - written, 100 * (2 * WIDTHS[0] + 3 * WIDTHS[1]));
+}
+
+/// Texts that are divided by 4 more in each epoch, so that in the second one they fit no byte any more.
+struct Divided {
+    features: [Vec<f32>; 2],
+}
+
+impl PairSource for Divided {
+    fn pairs(&self) -> usize {
+        100
+    }
+
+    fn width(&self, modality: Modality) -> usize {
+        WIDTHS[modality.index()]
+    }
+
+    fn varies(&self, modality: Modality) -> bool {
+        modality == Modality::Text
+    }
+
+    fn read(
+        &self,
+        modality: Modality,
+        pairs: &[u32],
+        epoch: u32,
+        out: &mut [f32],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let width = self.width(modality);
+        let divisor = if modality == Modality::Text { 4_f32.powi(epoch as i32) } else { 1.0 };
+        for (out, &pair) in out.chunks_exact_mut(width).zip(pairs) {
+            let row = &self.features[modality.index()][pair as usize * width..];
+            out.iter_mut().zip(row).for_each(|(out, value)| *out = value / divisor);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_epoch_whose_features_need_a_wider_type_gets_it() {
+    let train = |value| trained_on(&Divided { features: exact_features(value) });
+    let (narrow, written) = train(0.0);
+    let (wide, written_wide) = train(NEXT_TO_NOTHING);
+    assert_eq!(narrow, wide);
+    // Images once as float16. Texts as bytes in the first of four epochs and as float16 from then on; of float32
+    // texts the value that asks for it is gone after the first epoch, the type is not.
+    assert_eq!(written_wide - written, 100 * (2 * WIDTHS[0] + (3 + 2 + 2 + 2) * WIDTHS[1]));
 }
 
 /// Stops at a step, or after an epoch.

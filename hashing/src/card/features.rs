@@ -2,7 +2,7 @@
 
 use twinbit_kernels::Modality;
 use twinbit_kernels::cuda::AnyMachine;
-use twinbit_kernels::cuda::train::DeviceFeatures;
+use twinbit_kernels::cuda::train::{DeviceFeatures, FeatureType};
 
 use super::failed;
 use crate::Error;
@@ -11,7 +11,11 @@ use crate::epoch::{TrainingPairs, read};
 /// Bytes of features in this memory at once.
 const BLOCK_BYTES: usize = 32 << 20;
 
-/// Features of all training pairs, row i those of the i-th.
+/// Features of all training pairs, row i those of the i-th, each side in the narrowest type that holds all of
+/// its values.
+///
+/// The values say which one that is, not their source: tags are often float32 in a file, and a step computes
+/// the same from either.
 pub(crate) struct CardFeatures<'a> {
     machine: &'a AnyMachine,
     pairs: &'a TrainingPairs<'a>,
@@ -25,11 +29,11 @@ impl<'a> CardFeatures<'a> {
         pairs: &'a TrainingPairs<'a>,
         epoch: u32,
     ) -> Result<Self, Error> {
-        let side = |modality| {
+        let narrowest = |modality| {
             let width = pairs.source.width(modality);
-            DeviceFeatures::new(machine, pairs.training.len(), width).map_err(failed)
+            DeviceFeatures::stored_as(machine, FeatureType::Byte, pairs.training.len(), width).map_err(failed)
         };
-        let sides = [side(Modality::Image)?, side(Modality::Text)?];
+        let sides = [narrowest(Modality::Image)?, narrowest(Modality::Text)?];
         let mut features = Self { machine, pairs, sides };
         Modality::ALL.into_iter().try_for_each(|modality| features.write(modality, epoch))?;
         Ok(features)
@@ -51,13 +55,32 @@ impl<'a> CardFeatures<'a> {
         varying.collect::<Vec<_>>().into_iter().try_for_each(|modality| self.write(modality, epoch))
     }
 
+    /// Copies a side, from its beginning again where it turns out to need a wider type: twice at most, and
+    /// mostly after the first block.
     fn write(&mut self, modality: Modality, epoch: u32) -> Result<(), Error> {
+        while let Some(wider) = self.write_unless_wider(modality, epoch)? {
+            let side = &mut self.sides[modality.index()];
+            let (rows, width) = (side.rows(), side.width());
+            let room = |rows| DeviceFeatures::stored_as(self.machine, wider, rows, width).map_err(failed);
+            // What is there goes first: both may be too much.
+            *side = room(0)?;
+            *side = room(rows)?;
+        }
+        Ok(())
+    }
+
+    /// The type that the values met so far need, where they do not fit the one that there is room for.
+    fn write_unless_wider(&mut self, modality: Modality, epoch: u32) -> Result<Option<FeatureType>, Error> {
         let side = &mut self.sides[modality.index()];
         let rows = (BLOCK_BYTES / (4 * side.width().max(1))).max(1);
         for (block, pairs) in self.pairs.training.chunks(rows).enumerate() {
             let values = read(self.pairs.source, modality, pairs, epoch)?;
+            let needed = FeatureType::holding(&values);
+            if needed > side.stored() {
+                return Ok(Some(needed));
+            }
             side.write(self.machine, block * rows, &values).map_err(failed)?;
         }
-        Ok(())
+        Ok(None)
     }
 }

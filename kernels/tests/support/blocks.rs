@@ -40,6 +40,8 @@ pub(crate) struct Health {
     pub(crate) memory: AtomicUsize,
     /// Bytes of them that are taken.
     pub(crate) taken: AtomicUsize,
+    /// Bytes that were copied to it.
+    pub(crate) written: AtomicUsize,
     /// Whether every launch fails.
     pub(crate) broken: AtomicBool,
     /// Whether work can be captured.
@@ -121,6 +123,7 @@ impl Blocks {
         let health = Health {
             memory: AtomicUsize::new(usize::MAX),
             taken: AtomicUsize::new(0),
+            written: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
             captures: AtomicBool::new(true),
             replays: AtomicU64::new(0),
@@ -174,6 +177,7 @@ unsafe impl Machine for Blocks {
     fn write(&self, memory: &mut GuardedMemory, offset: usize, bytes: &[u8]) -> Result<(), CudaError> {
         self.identity.check(memory.owner)?;
         assert!(offset + bytes.len() <= memory.len, "bytes within the memory");
+        self.health.written.fetch_add(bytes.len(), Ordering::Relaxed);
         // SAFETY: the place is within the lines, as asserted, and `memory` is borrowed exclusively.
         let place = unsafe { memory.pointer().add(GUARD + offset) };
         // SAFETY: as many bytes from there are within the lines, and two objects do not overlap.

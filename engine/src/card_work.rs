@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use twinbit_hashing::TrainingMachine;
+use twinbit_kernels::cuda::train::Multiply;
 use twinbit_kernels::cuda::{AnyMachine, CudaError, MOST_NEAREST};
 use twinbit_kernels::{Codes, CodesBuf, Scan};
 
@@ -67,6 +68,16 @@ impl Accelerator {
         Ok(twinbit_hashing::recall_at(queries, database, right, ks)?)
     }
 
+    /// Whether training can begin: a card that must be used has to have what products need, which is better
+    /// known before pairs are read and texts are encoded.
+    pub(crate) fn check_training(&self) -> Result<()> {
+        if !self.is_demanded() {
+            return Ok(());
+        }
+        let checked = self.card().map_err(Clone::clone).and_then(|card| card.machine.check_products());
+        checked.map_err(|reason| Error::NoCuda { reason })
+    }
+
     /// What a run trains on, if it is a card: a handle of its own, so that searches go on beside it.
     ///
     /// A run that goes on stays on the machine that it began on, where that may be chosen.
@@ -84,13 +95,19 @@ impl Accelerator {
             return Ok(None);
         }
         let machine = self.card().map_err(Clone::clone).and_then(|card| {
+            card.machine.check_products()?;
             self.make_room(card);
             self.another_handle(card)
         });
         match machine {
             Ok(machine) => Ok(Some(machine)),
             Err(reason) if self.is_demanded() => Err(Error::NoCuda { reason }),
-            Err(_) => Ok(None),
+            Err(error) => {
+                if self.open_card().is_some() {
+                    tracing::warn!(%error, "the processor trains, because the card cannot");
+                }
+                Ok(None)
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! What the work runs on, and what this machine offers.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Serialize;
 use twinbit_kernels::Isa;
-use twinbit_kernels::cuda::{AnyMachine, Card, CudaError};
+use twinbit_kernels::cuda::{AnyMachine, Card, CudaError, open_blas};
 
 use crate::{Error, Result};
 
@@ -83,6 +84,10 @@ pub struct Hardware {
     pub card: Option<CardInfo>,
     /// Why there is none; `None` when there is.
     pub no_cuda: Option<String>,
+    /// The file of cuBLAS, which training on a CUDA device needs, or its name where the system does not tell the file.
+    pub cublas: Option<PathBuf>,
+    /// Why there is none; `None` when there is.
+    pub no_cublas: Option<String>,
 }
 
 /// A CUDA device as it was when it was opened.
@@ -190,22 +195,31 @@ impl Hardware {
 
     /// Looks at this machine, as a database with this device would.
     pub fn detect_for(device: Device) -> Self {
-        let card = match device {
-            Device::Cpu => Err("the device is cpu".to_owned()),
-            Device::Auto => open_card(0).map_err(|error| error.to_string()),
-            Device::Cuda(number) => open_card(number).map_err(|error| error.to_string()),
+        let number = match device {
+            Device::Cpu => None,
+            Device::Auto => Some(0),
+            Device::Cuda(number) => Some(number),
         };
-        let (card, no_cuda) = match card {
-            Ok((_, info)) => (Some(info), None),
-            Err(reason) => (None, Some(reason)),
-        };
+        let (card, no_cuda) = found(number.map(|number| open_card(number).map(|(_, info)| info)));
+        let (cublas, no_cublas) = found(number.map(|_| open_blas()));
         Self {
             kernel: Isa::best().name(),
             kernels: Isa::available().into_iter().map(Isa::name).collect(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             card,
             no_cuda,
+            cublas,
+            no_cublas,
         }
+    }
+}
+
+/// What was looked for, or why it was not found; `None` where nothing was looked for.
+fn found<T>(looked: Option<Result<T, CudaError>>) -> (Option<T>, Option<String>) {
+    match looked {
+        Some(Ok(thing)) => (Some(thing), None),
+        Some(Err(reason)) => (None, Some(reason.to_string())),
+        None => (None, Some("the device is cpu".to_owned())),
     }
 }
 
@@ -231,6 +245,8 @@ mod tests {
         assert_eq!(hardware.card.is_none(), hardware.no_cuda.is_some());
         let processor = Hardware::detect_for(Device::Cpu);
         assert_eq!(processor.no_cuda.as_deref(), Some("the device is cpu"));
+        assert_eq!(hardware.cublas.is_none(), hardware.no_cublas.is_some());
+        assert_eq!((processor.cublas, processor.no_cublas), (None, processor.no_cuda));
         assert!(Hardware::detect_for(Device::Cuda(usize::MAX)).card.is_none());
     }
 }

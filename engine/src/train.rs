@@ -211,7 +211,7 @@ impl<'a> Trainer<'a> {
         if schema.has_external_codes() {
             return Err(Error::ExternalCodes { collection: self.collection.name() });
         }
-        Ok(())
+        self.collection.database().accelerator().check_training()
     }
 
     fn train(

@@ -302,6 +302,51 @@ fn a_card_that_cannot_is_an_error_where_it_was_demanded_and_the_processor_trains
     }
 }
 
+/// Panics when features are asked for.
+struct Untouched;
+
+impl PairSource for Untouched {
+    fn pairs(&self) -> usize {
+        100
+    }
+
+    fn width(&self, modality: Modality) -> usize {
+        WIDTHS[modality.index()]
+    }
+
+    fn read(
+        &self,
+        _modality: Modality,
+        _pairs: &[u32],
+        _epoch: u32,
+        _out: &mut [f32],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        unreachable!("training has begun")
+    }
+}
+
+#[test]
+fn a_card_without_cublas_is_told_before_anything_is_read_and_the_processor_trains_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |device: Device| {
+        let (options, health) = with_card(device);
+        health.without_products.store(true, Ordering::Relaxed);
+        things(options.device_costs(for_nothing()), &folder.path().join(device.to_string()), 100, false)
+    };
+    let demanded = open(Device::Cuda(0));
+    for outcome in [trainer(&demanded).fit_source(&Untouched), fit(trainer(&demanded), &demanded)] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::NoCuda { reason: CudaError::NoBlas }), "{error}");
+        assert!(error.to_string().contains("install"), "{error}");
+    }
+    let automatic = open(Device::Auto);
+    let outcome = fit(trainer(&automatic), &automatic).unwrap();
+    assert_eq!(outcome.machine, TrainingMachine::Processor);
+    // Whatever else a card does, this one still does.
+    automatic.install(&outcome.model).unwrap();
+    assert!(automatic.database().device_status().card.is_some());
+}
+
 #[test]
 fn small_runs_stay_on_the_processor_and_large_ones_go_to_the_card() {
     let folder = tempfile::tempdir().unwrap();

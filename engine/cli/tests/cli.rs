@@ -443,9 +443,13 @@ fn the_doctor_names_the_kernel_and_why_there_is_no_cuda() {
     let report = &place.json("doctor")[0];
     assert!(report["kernels"].as_array().unwrap().contains(&report["kernel"]), "{report}");
     assert_ne!(report["no_cuda"].is_null(), report["card"].is_null(), "{report}");
+    assert_ne!(report["no_cublas"].is_null(), report["cublas"].is_null(), "{report}");
+    assert!(place.ok("doctor").contains("cuBLAS, for training"));
     place.ok("create a.db --bits 16 --external-codes");
     let processor = &place.json("doctor --device cpu")[0];
-    assert_eq!((&processor["no_cuda"], &processor["card"]), (&"the device is cpu".into(), &Value::Null));
+    for (reason, thing) in [("no_cuda", "card"), ("no_cublas", "cublas")] {
+        assert_eq!((&processor[reason], &processor[thing]), (&"the device is cpu".into(), &Value::Null));
+    }
     let stats = &place.json("stats a.db")[0]["device"];
     assert_eq!((&stats["device"], &stats["resident_bytes"]), (&"auto".into(), &0.into()));
     assert!(stats["no_card"].as_str().unwrap().contains("worth"), "{stats}");

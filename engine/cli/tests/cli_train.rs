@@ -166,7 +166,7 @@ fn an_experiment_becomes_a_table_beside_the_published_numbers() {
     // Broken off after three runs it goes on with the others, and keeps these three.
     let written = place.read("e/mine.runs.csv");
     let kept: String = written.lines().take(1 + 3).map(|line| format!("{line}\n")).collect();
-    let marked = kept.replacen(&kept.split(',').nth(11).unwrap().to_owned(), "123456.5", 1);
+    let marked = kept.replacen(&kept.split(',').nth(12).unwrap().to_owned(), "123456.5", 1);
     assert_ne!(marked, kept);
     place.write("e/mine.runs.csv", &marked);
     let resumed = place.json("experiment e/mine.toml --threads 1 --resume");
@@ -175,6 +175,17 @@ fn an_experiment_becomes_a_table_beside_the_published_numbers() {
     assert_eq!(resumed.iter().filter(|run| run["seconds"] == 123_456.5).count(), 1);
     assert_eq!(place.read("e/mine.csv"), csv);
     assert!(place.read("e/mine.runs.csv").starts_with(&marked));
+    // A card trains other models.
+    assert!(runs.iter().all(|run| run["machine"] == "processor"));
+    let others = marked.replacen(",processor,", ",card-tf32,", 2);
+    place.write("e/mine.runs.csv", &others);
+    let of_card = |device: &str| {
+        let resumed = place.json(&format!("experiment e/mine.toml --threads 1 --resume --device {device}"));
+        resumed.iter().filter(|run| run["machine"] == "card-tf32").count()
+    };
+    assert_eq!((of_card("auto"), of_card("cpu")), (2, 0));
+    assert!(place.read("e/mine.runs.csv").starts_with(&others));
+    assert!(place.read("e/mine.md").contains(" | processor |\n"));
     // Other settings are other runs, and so are other data.
     let longer = place.read("e/mine.toml").replace("epochs = 6", "epochs = 5");
     place.write("e/mine.toml", longer);

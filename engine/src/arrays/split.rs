@@ -176,8 +176,10 @@ impl SplitPairs {
     /// Trains a model outside any collection, on the current rayon pool.
     ///
     /// # Errors
-    /// [`Error::Hashing`] with what the trainer says, [`Error::Array`] when a row cannot be read.
+    /// [`Error::Hashing`] with what the trainer says, [`Error::Array`] when a row cannot be read,
+    /// [`Error::NoCuda`] when a device was demanded that cannot train.
     pub fn train(&self, config: TrainConfig, observer: &mut dyn Observer) -> Result<Outcome> {
+        self.accelerator.check_training()?;
         let mut trainer = twinbit_hashing::Trainer::new(config);
         if let Some(labels) = &self.labels {
             trainer = trainer.validation_labels(&labels.of(&self.split.training)?);

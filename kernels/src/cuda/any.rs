@@ -82,6 +82,10 @@ unsafe impl Machine for AnyMachine {
 
 // SAFETY: products are those of the machine within, which keeps the promise.
 unsafe impl Multiply for AnyMachine {
+    fn check_products(&self) -> Result<(), CudaError> {
+        self.0.erased_check_products()
+    }
+
     unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
         // SAFETY: shapes and addresses are good, and the memory is this machine's, which the caller promises.
         unsafe { self.0.erased_multiply(product) }
@@ -117,6 +121,7 @@ trait Erased: std::fmt::Debug + Send + Sync {
     /// As [`Machine::replay`].
     unsafe fn erased_replay(&self, captured: &Captured) -> Result<(), CudaError>;
     fn erased_busy_blocks(&self) -> u32;
+    fn erased_check_products(&self) -> Result<(), CudaError>;
     /// # Safety
     /// As [`Multiply::multiply`].
     unsafe fn erased_multiply(&self, product: Product) -> Result<(), CudaError>;
@@ -171,6 +176,10 @@ where
 
     fn erased_busy_blocks(&self) -> u32 {
         self.busy_blocks()
+    }
+
+    fn erased_check_products(&self) -> Result<(), CudaError> {
+        self.check_products()
     }
 
     unsafe fn erased_multiply(&self, product: Product) -> Result<(), CudaError> {

@@ -11,7 +11,7 @@ use cudarc::cublas::sys::{
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::train::{Multiply, Operand, Precision, Product};
-use super::{Card, CudaError};
+use super::{Card, CudaError, open_blas};
 
 /// Room for sums of parts of a product: what the library takes for itself on an H200.
 const WORKSPACE_BYTES: usize = 32 << 20;
@@ -32,10 +32,7 @@ unsafe impl Send for Blas {}
 impl Blas {
     /// Open the library; the stream's context is the current one, and all products happen in its order.
     fn open(stream: &Arc<CudaStream>) -> Result<Self, CudaError> {
-        // SAFETY: loads the library and lets it go again; its constructors are NVIDIA's.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(CudaError::NoBlas);
-        }
+        open_blas()?;
         let open = || {
             // SAFETY: the library writes what it reads of this memory.
             let workspace = unsafe { stream.alloc::<u8>(WORKSPACE_BYTES) }
@@ -73,6 +70,10 @@ impl Drop for Blas {
 
 // SAFETY: the handle works on the stream that launches go to, too.
 unsafe impl Multiply for Card {
+    fn check_products(&self) -> Result<(), CudaError> {
+        open_blas().map(drop)
+    }
+
     unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
         self.with_blas(Blas::open, |blas, stream| {
             blas.work_on(stream)?;

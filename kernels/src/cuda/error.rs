@@ -50,9 +50,9 @@ pub enum CudaError {
         "the codes or the mask are in the memory of another card, or of the same one opened again: copy them to this one"
     )]
     OtherMachine,
-    /// cuBLAS, which encoding and training need, is not there, or it is not whole.
+    /// cuBLAS, which training needs, is not there, or it is not whole.
     #[error(
-        "no cuBLAS was found: install that of CUDA 13, and let LD_LIBRARY_PATH name its folder where the system does not"
+        "cuBLAS, which training on a card needs, cannot be opened: install that of CUDA 13 with its cuBLASLt, and let LD_LIBRARY_PATH name their folder where the system does not"
     )]
     NoBlas,
     /// cuBLAS refused a product.

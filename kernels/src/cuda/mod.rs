@@ -12,6 +12,8 @@
 
 mod any;
 mod arguments;
+#[cfg(feature = "cuda")]
+mod blas_library;
 mod candidates;
 #[cfg(feature = "cuda")]
 mod card;
@@ -36,7 +38,11 @@ mod variant;
 
 pub use any::{AnyMachine, AnyMemory};
 pub use arguments::ARGUMENT_BYTES;
+#[cfg(feature = "cuda")]
+pub use blas_library::open_blas;
 pub use card::Card;
+#[cfg(not(feature = "cuda"))]
+pub use card::open_blas;
 pub use error::CudaError;
 pub use kernel::{Kernel, Module};
 pub use machine::{Captured, Identity, Launch, Machine, Memory};

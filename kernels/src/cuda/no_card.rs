@@ -1,11 +1,21 @@
 //! Stands in for the card in a program built without the feature `cuda`.
 
+use std::path::PathBuf;
+
 use super::train::{Multiply, Product};
 use super::{Captured, CudaError, Identity, Launch, Machine, Memory};
 
 /// A card, of which there is none: this program was built without the feature `cuda`.
 #[derive(Debug)]
 pub enum Card {}
+
+/// Always [`CudaError::NotBuilt`].
+///
+/// # Errors
+/// Always.
+pub const fn open_blas() -> Result<PathBuf, CudaError> {
+    Err(CudaError::NotBuilt)
+}
 
 impl Card {
     /// Always [`CudaError::NotBuilt`].

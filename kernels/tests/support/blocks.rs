@@ -44,6 +44,8 @@ pub(crate) struct Health {
     pub(crate) written: AtomicUsize,
     /// Whether every launch fails.
     pub(crate) broken: AtomicBool,
+    /// Whether it lacks what products need.
+    pub(crate) without_products: AtomicBool,
     /// Whether work can be captured.
     pub(crate) captures: AtomicBool,
     /// How often captured work was done.
@@ -125,6 +127,7 @@ impl Blocks {
             taken: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
+            without_products: AtomicBool::new(false),
             captures: AtomicBool::new(true),
             replays: AtomicU64::new(0),
         };
@@ -258,6 +261,10 @@ unsafe impl Machine for Blocks {
 
 // SAFETY: products are done when `multiply` returns.
 unsafe impl Multiply for Blocks {
+    fn check_products(&self) -> Result<(), CudaError> {
+        if self.health.without_products.load(Ordering::Relaxed) { Err(CudaError::NoBlas) } else { Ok(()) }
+    }
+
     unsafe fn multiply(&self, product: Product) -> Result<(), CudaError> {
         if self.note(|| Noted::Product(product)) {
             return Ok(());

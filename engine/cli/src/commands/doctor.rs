@@ -1,5 +1,7 @@
 //! `twinbit doctor`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 use twinbit::{CardInfo, Hardware};
@@ -27,6 +29,8 @@ struct Report {
     cuda: Option<String>,
     no_cuda: Option<String>,
     card: Option<CardInfo>,
+    cublas: Option<PathBuf>,
+    no_cublas: Option<String>,
     features: Vec<&'static str>,
     open_files: Option<u64>,
     memory_maps: Option<u64>,
@@ -45,6 +49,8 @@ pub fn run(_: &Arguments, session: &Session) -> Result {
         cuda: hardware.card.as_ref().map(|card| card.name.clone()),
         no_cuda: hardware.no_cuda,
         card: hardware.card,
+        cublas: hardware.cublas,
+        no_cublas: hardware.no_cublas,
         features: features(),
         open_files: open_files(),
         memory_maps: memory_maps(),
@@ -67,6 +73,12 @@ pub fn run(_: &Arguments, session: &Session) -> Result {
         row("compute capability", compute_capability);
         row("CUDA of its driver", cuda_version);
         row("memory of the card", format!("{}, {} free", bytes(memory_bytes), bytes(free_bytes)));
+    }
+    if let Some(reason) = report.no_cublas {
+        row("cuBLAS, for training", format!("not used: {reason}"));
+    }
+    if let Some(file) = report.cublas {
+        row("cuBLAS, for training", file.display().to_string());
     }
     row(
         "built with",

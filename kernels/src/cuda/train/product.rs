@@ -99,6 +99,14 @@ pub struct Product {
 /// # Safety
 /// Products must happen in the order of the calls of [`Machine`].
 pub unsafe trait Multiply: Machine {
+    /// Find out whether there is what products need, without doing one.
+    ///
+    /// # Errors
+    /// [`CudaError::NoBlas`].
+    fn check_products(&self) -> Result<(), CudaError> {
+        Ok(())
+    }
+
     /// Multiply two matrices.
     ///
     /// # Errors

@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{Observer, Precision, Scores, SplitPairs, TrainConfig};
+use twinbit::{Observer, Precision, Scores, SplitPairs, TrainConfig, TrainingMachine};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::session::Session;
 use file::Experiment;
-use runs::Runs;
+use runs::{Machines, Runs};
 use table::{Table, Trial};
 
 /// Arguments of `experiment`.
@@ -51,7 +51,10 @@ The file, with paths relative to it:
   settings = { alpha = 0.0 }
 
 It writes mirflickr.md, mirflickr.csv and, run by run, mirflickr.runs.csv, anew after every run, so
-that breaking off loses one run at most; the same line with --resume goes on with the others.")]
+that breaking off loses one run at most; the same line with --resume goes on with the others. A run is
+kept only if the --device and --precision given could have made it: a card trains other models than the
+processor. By default (--device auto) either may; a file from before runs named their machine is kept
+then, too.")]
 pub struct Arguments {
     /// What to run
     #[arg(value_name = "FILE.toml")]
@@ -59,7 +62,7 @@ pub struct Arguments {
     /// Name of the tables without its end, instead of the file's
     #[arg(long, value_name = "NAME")]
     out: Option<PathBuf>,
-    /// Keeps the runs that are there already: those of the same settings, on the same unchanged files
+    /// Keeps the runs that are there already: those of the same settings and machine, on the same unchanged files
     #[arg(long)]
     resume: bool,
     /// What a card rounds the factors of its matrix products to: float32 (not at all), tf32 or bf16
@@ -76,6 +79,7 @@ struct Finished<'a> {
     best_epoch: u32,
     seconds: f64,
     test: Scores,
+    machine: Option<TrainingMachine>,
 }
 
 /// Trains and tests every method at every code length with every seed.
@@ -85,7 +89,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let mut table = Table::new(&experiment, &out)?;
     let (pairs, data) = experiment.pairs(&arguments.file)?;
     let pairs = pairs.device_of(&session.builder())?.precision(arguments.precision);
-    let mut runs = Runs::open(table::named(&out, ".runs.csv"), data, arguments.resume)?;
+    let machines = Machines { device: session.device(), precision: arguments.precision };
+    let resumed = arguments.resume.then_some(machines);
+    let mut runs = Runs::open(table::named(&out, ".runs.csv"), data, resumed)?;
     // Fails when a pool is there already, which nothing before this starts.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(session.threads()).build_global();
     interrupt::listen();
@@ -126,14 +132,14 @@ fn run_one(pairs: &SplitPairs, method: &str, config: TrainConfig) -> Result<Tria
     // Experiment::pairs() refuses data without labels or without queries.
     let test = pairs.scores(&outcome.model)?.ok_or_else(|| Failure::new("there is nothing to test with"))?;
     let (best_epoch, seconds) = (outcome.best_epoch, begin.elapsed().as_secs_f64());
-    Ok(Trial { method: method.to_owned(), bits, seed, best_epoch, seconds, test })
+    let machine = Some(outcome.machine);
+    Ok(Trial { method: method.to_owned(), bits, seed, best_epoch, seconds, test, machine })
 }
 
 fn print(trial: &Trial, session: &Session) -> Result {
-    let Trial { method, bits, seed, best_epoch, seconds, test } = trial;
+    let Trial { ref method, bits, seed, best_epoch, seconds, test, machine } = *trial;
     if session.output.is_json() {
-        let (bits, seed, best_epoch, seconds) = (*bits, *seed, *best_epoch, *seconds);
-        return session.output.object(&Finished { method, bits, seed, best_epoch, seconds, test: *test });
+        return session.output.object(&Finished { method, bits, seed, best_epoch, seconds, test, machine });
     }
     session.output.say(format!(
         "{method}, {bits} bits, seed {seed}: Img2Txt: {:.4} Txt2Img: {:.4} (epoch {best_epoch}, {seconds:.0} s)",

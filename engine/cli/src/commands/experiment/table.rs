@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use twinbit::Scores;
+use twinbit::{Scores, TrainingMachine};
 
 use super::file::Experiment;
 use super::published::{Published, published};
@@ -15,7 +15,7 @@ const MARKDOWN_MARK: &str = "<!-- written by twinbit experiment -->";
 const CSV_HEAD: &str = "data,method,source,task,bits,runs,map,deviation";
 
 /// One run and its scores.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
     /// Name of the method.
     pub method: String,
@@ -29,6 +29,15 @@ pub struct Trial {
     pub seconds: f64,
     /// MAP over all ranks.
     pub test: Scores,
+    /// What computed the training; unknown of runs of programs that did not write it down.
+    pub machine: Option<TrainingMachine>,
+}
+
+impl Trial {
+    /// The name of the machine in files: `processor`, or `card-` and the precision; empty where it is unknown.
+    pub fn machine_name(&self) -> String {
+        self.machine.map_or_else(String::new, String::from)
+    }
 }
 
 /// The runs so far, and where their tables go.
@@ -179,12 +188,13 @@ impl Table {
                 "Published: the numbers of the paper, which are for its own features and split of this data set."
             ));
         }
-        line(format_args!("\n| method | bits | seed | epoch kept | seconds |\n|---|---|---|---|---|"));
+        line(format_args!("\n| method | bits | seed | epoch kept | seconds | machine |\n|---|---|---|---|---|---|"));
         for trial in &self.trials {
             let Trial { method, bits, seed, best_epoch, seconds, .. } = trial;
             line(format_args!(
-                "| {} | {bits} | {seed} | {best_epoch} | {seconds:.0} |",
-                method.replace('|', "\\|")
+                "| {} | {bits} | {seed} | {best_epoch} | {seconds:.0} | {} |",
+                method.replace('|', "\\|"),
+                trial.machine_name()
             ));
         }
         text

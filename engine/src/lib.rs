@@ -65,6 +65,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod accelerator;
+mod against;
 mod arrays;
 mod bounds;
 mod card_networks;
@@ -116,6 +117,7 @@ mod value;
 mod vocabulary;
 mod writer;
 
+pub use against::Against;
 pub use arrays::{
     Array, ArrayError, ArrayPairs, CheckedPart, ElementType, LabelMatrix, PublishedData, Split, SplitPairs,
 };
@@ -136,7 +138,7 @@ pub use filter::{FieldName, Filter, FilterError, FilterProblem, field};
 pub use ingest::{Ingest, IngestObserver, IngestOutcome, IngestProgress, IngestReport, OnError};
 pub use options::Builder;
 pub use plan::{Explanation, PartPlan, Plan};
-pub use query::{Against, Query};
+pub use query::Query;
 pub use record::{Input, Record};
 pub use schema::{ImageKind, Schema, TextKind};
 pub use snapshot::Snapshot;

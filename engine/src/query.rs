@@ -9,6 +9,7 @@ use twinbit_kernels::{Answer, CodesBuf, QueryPlan, RowMask, Scan, Search};
 use twinbit_storage::Part;
 
 use crate::accelerator::Accelerator;
+use crate::against::Against;
 use crate::bounds::Bounds;
 use crate::device_pass::{DevicePass, Split, Task};
 use crate::entry::Hit;
@@ -24,51 +25,6 @@ const DEFAULT_LIMIT: usize = 10;
 const QUERIES_A_PASS: usize = 1024;
 /// The same where a card may answer them.
 const QUERIES_A_CARD_PASS: usize = 4096;
-
-/// Which codes of the records a query is compared with.
-///
-/// ```
-/// use twinbit::{Against, Modality};
-///
-/// assert_eq!(Against::from(Modality::Image).name(), "image");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Against {
-    /// Those of the images.
-    Image,
-    /// Those of the texts.
-    Text,
-    /// Both; a record counts once, at its smaller distance.
-    Both,
-}
-
-impl Against {
-    fn modalities(self) -> &'static [Modality] {
-        match self {
-            Self::Image => &[Modality::Image],
-            Self::Text => &[Modality::Text],
-            Self::Both => &Modality::ALL,
-        }
-    }
-
-    /// The name used on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Text => "text",
-            Self::Both => "both",
-        }
-    }
-}
-
-impl From<Modality> for Against {
-    fn from(modality: Modality) -> Self {
-        match modality {
-            Modality::Image => Self::Image,
-            Modality::Text => Self::Text,
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Question {

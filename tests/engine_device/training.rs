@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use twinbit::{
-    CodeBits, Collection, CudaError, Device, EpochReport, Error, Features, KeySource, Observer, Optimizer,
-    Modality, Outcome, PairSource, Precision, RankingInput, RankingLoss, TrainConfig, Trainer,
+    CodeBits, Collection, CudaError, Device, EpochReport, Error, Features, KeySource, Modality, Observer,
+    Optimizer, Outcome, PairSource, Precision, RankingInput, RankingLoss, TrainConfig, Trainer,
     TrainingMachine,
 };
 

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::Sizes;
 use super::folder::Folder;
 use super::network::{Network, Pooling};
 use super::tensors::Tensors;
@@ -12,17 +13,30 @@ use crate::transformer::{self, Gate, LayerPlan, Mask, NormPlace, TensorSource, l
 /// What `config.json` says.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
-    pub(super) vocab_size: usize,
-    pub(super) hidden_size: usize,
-    pub(super) num_hidden_layers: usize,
-    pub(super) num_attention_heads: usize,
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
     intermediate_size: usize,
-    pub(super) max_position_embeddings: usize,
+    max_position_embeddings: usize,
     type_vocab_size: usize,
     hidden_act: String,
     layer_norm_eps: f32,
     #[serde(default)]
     position_embedding_type: Option<String>,
+}
+
+impl Config {
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            name: "bert",
+            vocabulary: self.vocab_size,
+            width: self.hidden_size,
+            layers: self.num_hidden_layers,
+            heads: self.num_attention_heads,
+            places: self.max_position_embeddings,
+        }
+    }
 }
 
 /// What follows the layers.

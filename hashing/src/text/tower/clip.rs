@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::Sizes;
 use super::folder::Folder;
 use super::network::{Network, Pooling};
 use super::tensors::Tensors;
@@ -14,12 +15,12 @@ use crate::transformer::{self, Gate, LayerPlan, Mask, NormPlace, TensorSource, l
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Config {
-    pub(super) vocab_size: usize,
-    pub(super) hidden_size: usize,
+    vocab_size: usize,
+    hidden_size: usize,
     intermediate_size: usize,
-    pub(super) num_hidden_layers: usize,
-    pub(super) num_attention_heads: usize,
-    pub(super) max_position_embeddings: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    max_position_embeddings: usize,
     hidden_act: String,
     layer_norm_eps: f32,
     eos_token_id: u32,
@@ -46,6 +47,17 @@ impl Default for Config {
 const UNSET_END: u32 = 2;
 
 impl Config {
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes {
+            name: "clip-text",
+            vocabulary: self.vocab_size,
+            width: self.hidden_size,
+            layers: self.num_hidden_layers,
+            heads: self.num_attention_heads,
+            places: self.max_position_embeddings,
+        }
+    }
+
     /// The token that stands for the text.
     pub(super) fn pooling(&self) -> Pooling {
         match self.eos_token_id {

@@ -103,14 +103,7 @@ impl TextTower {
         let (network, sizes, most, digest) = match kind.model_type.as_str() {
             "bert" => {
                 let config: bert::Config = required(&folder)?;
-                let sizes = Sizes {
-                    name: "bert",
-                    vocabulary: config.vocab_size,
-                    width: config.hidden_size,
-                    layers: config.num_hidden_layers,
-                    heads: config.num_attention_heads,
-                    places: config.max_position_embeddings,
-                };
+                let sizes = config.sizes();
                 sizes.check(&folder)?;
                 let limit =
                     tokenizer_config.model_max_length.map_or(usize::MAX, |most| most.max(0.0) as usize);
@@ -125,14 +118,7 @@ impl TextTower {
                     "clip" => required::<ClipConfig>(&folder)?.text_config.unwrap_or_default(),
                     _ => required(&folder)?,
                 };
-                let sizes = Sizes {
-                    name: "clip-text",
-                    vocabulary: config.vocab_size,
-                    width: config.hidden_size,
-                    layers: config.num_hidden_layers,
-                    heads: config.num_attention_heads,
-                    places: config.max_position_embeddings,
-                };
+                let sizes = config.sizes();
                 sizes.check(&folder)?;
                 let most = sizes.places;
                 let mut tensors = sizes.open(&folder, &format!("{config:?}"), most, &description)?;

@@ -187,7 +187,8 @@ mod tests {
         let config = TrainConfig::default();
         open(&path, Device::Auto).add(&trial(None), &config).unwrap();
         let written = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, written.replace(",machine,method", ",method").replace("0.25,,", "0.25,")).unwrap();
+        std::fs::write(&path, written.replace(",machine,method", ",method").replace("0.25,,", "0.25,"))
+            .unwrap();
         let mut runs = open(&path, Device::Auto);
         assert_eq!(runs.find("a, b", &config).unwrap(), Some(trial(None)));
         let longer = TrainConfig { epochs: 99, ..config.clone() };

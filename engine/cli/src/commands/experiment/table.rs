@@ -188,7 +188,9 @@ impl Table {
                 "Published: the numbers of the paper, which are for its own features and split of this data set."
             ));
         }
-        line(format_args!("\n| method | bits | seed | epoch kept | seconds | machine |\n|---|---|---|---|---|---|"));
+        line(format_args!(
+            "\n| method | bits | seed | epoch kept | seconds | machine |\n|---|---|---|---|---|---|"
+        ));
         for trial in &self.trials {
             let Trial { method, bits, seed, best_epoch, seconds, .. } = trial;
             line(format_args!(

@@ -1,11 +1,16 @@
 //! What can go wrong, said in sentences that name what, where and what to do next.
 
-use std::fmt;
+mod conversion;
+mod mismatch;
+mod place;
+
 use std::path::PathBuf;
 
 use twinbit_kernels::cuda::CudaError;
 
-use crate::{ArrayError, EncoderError, FieldType, FilterError, Modality, ModelId, RecordId, SourceError};
+use crate::{ArrayError, EncoderError, FieldType, FilterError, Modality, RecordId, SourceError};
+pub use mismatch::Mismatch;
+pub use place::Place;
 
 /// The result of every fallible call of this crate.
 ///
@@ -16,97 +21,6 @@ use crate::{ArrayError, EncoderError, FieldType, FilterError, Modality, ModelId,
 /// assert_eq!(bits().ok(), Some(128));
 /// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Which of the things handed in an error is about.
-///
-/// ```
-/// use twinbit::Place;
-///
-/// assert_eq!(Place::Record(7.into()).to_string(), "record 7");
-/// assert_eq!(Place::Query(0).to_string(), "query 0");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Place {
-    /// The record of this id.
-    Record(RecordId),
-    /// A record without an id: its position, from 0, among the records handed in.
-    Position(u64),
-    /// The query at this position, from 0.
-    Query(usize),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Record(id) => write!(f, "record {id}"),
-            Self::Position(position) => write!(f, "the record at position {position}"),
-            Self::Query(position) => write!(f, "query {position}"),
-        }
-    }
-}
-
-/// Why a model does not fit a collection.
-///
-/// ```
-/// use twinbit::{CodeBits, Database, Error, Mismatch, Record, Schema};
-///
-/// # let folder = tempfile::tempdir()?;
-/// # let database = Database::open(folder.path())?;
-/// let things = database.create_collection("things", Schema::new(CodeBits::B32).image_features(2).text_features(2))?;
-/// let mut writer = things.writer()?;
-/// for number in 0..32_u8 {
-///     let side = f32::from(number % 2);
-///     writer.put(Record::auto().image([side, 1.0]).text([1.0, side]))?;
-/// }
-/// writer.commit()?;
-/// let model = things.trainer().hidden(8).batch(16).epochs(1).fit(&things.snapshot()?)?.model;
-///
-/// let wider = database.create_collection("wider", Schema::new(CodeBits::B32).image_features(3).text_features(2))?;
-/// let error = wider.install(&model).unwrap_err();
-/// assert!(matches!(error, Error::ModelMismatch { reason: Mismatch::Width { expected: 3, got: 2, .. } }), "{error}");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Mismatch {
-    /// The code lengths differ.
-    #[error("it makes codes of {got} bits, the collection holds {expected}")]
-    Bits {
-        /// Bits of the collection.
-        expected: usize,
-        /// Bits of the model.
-        got: usize,
-    },
-    /// The features a network reads have another width than the collection's.
-    #[error("its {modality} network reads {got} values, the collection gives {expected}")]
-    Width {
-        /// The network concerned.
-        modality: Modality,
-        /// Width of the collection's features.
-        expected: usize,
-        /// Width the network was trained for.
-        got: usize,
-    },
-    /// The model was trained on features made in another way.
-    #[error("its {modality} features come from \"{got}\", the collection's from \"{expected}\"")]
-    Featurizer {
-        /// The modality concerned.
-        modality: Modality,
-        /// Featurizer of the collection; "none" when features come in.
-        expected: String,
-        /// Featurizer of the model.
-        got: String,
-    },
-    /// Codes made by one model were compared with those of another.
-    #[error("the codes given come from model {got}, the collection's from {expected}")]
-    Codes {
-        /// Model of the collection.
-        expected: ModelId,
-        /// Model that made the codes given.
-        got: ModelId,
-    },
-}
 
 /// Every failure of this crate.
 ///
@@ -547,53 +461,6 @@ impl Error {
             Self::WriterBusy { .. } | Self::Locked { .. } | Self::DeadlineExceeded { .. } => true,
             Self::Storage(error) => error.is_retryable(),
             _ => false,
-        }
-    }
-}
-
-impl Error {
-    /// A failure of training; those of our own sources and observers, which training passes through,
-    /// come out as what they were.
-    pub(crate) fn from_training(error: twinbit_hashing::Error) -> Self {
-        use twinbit_hashing::Error as Hashing;
-        match error {
-            Hashing::Canceled => Self::Canceled,
-            Hashing::Source { modality, source } => match source.downcast::<Self>() {
-                Ok(ours) => *ours,
-                Err(source) => match source.downcast::<ArrayError>() {
-                    Ok(ours) => Self::Array(*ours),
-                    Err(source) => Hashing::Source { modality, source }.into(),
-                },
-            },
-            Hashing::CheckpointNotKept { source } => match source.downcast::<Self>() {
-                Ok(ours) => *ours,
-                Err(source) => Hashing::CheckpointNotKept { source }.into(),
-            },
-            Hashing::Card(twinbit_kernels::Error::Cuda(reason)) => Self::NoCuda { reason },
-            error => error.into(),
-        }
-    }
-}
-
-/// Failures that this crate has a name for get it; others keep the storage layer's sentence.
-impl From<twinbit_storage::Error> for Error {
-    fn from(error: twinbit_storage::Error) -> Self {
-        use twinbit_storage::Error as Storage;
-        match error {
-            Storage::Io { path, operation, source } => Self::Io { path, operation, source },
-            Storage::Corrupt { path, offset, what } => Self::Corrupt { path, offset, what },
-            Storage::Locked { path, pid } => Self::Locked { path, pid },
-            Storage::ReadOnly => Self::ReadOnly,
-            Storage::WriterBusy { collection } => Self::WriterBusy { collection },
-            Storage::Exists { what: "collection", name } => Self::Exists { name },
-            Storage::NotFound { what: "collection", name } => Self::NotFound { name },
-            Storage::Poisoned { reason } => Self::Poisoned { reason },
-            Storage::Canceled => Self::Canceled,
-            Storage::Encoder { source } => match source.downcast::<Self>() {
-                Ok(ours) => *ours,
-                Err(source) => Self::Storage(Storage::Encoder { source }),
-            },
-            other => Self::Storage(other),
         }
     }
 }

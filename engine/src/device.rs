@@ -188,7 +188,7 @@ impl CardInfo {
 }
 
 impl Hardware {
-    /// Looks at this machine, its first CUDA device included.
+    /// Looks at this machine, its first CUDA device and cuBLAS included: both are opened.
     pub fn detect() -> Self {
         Self::detect_for(Device::Auto)
     }

@@ -94,7 +94,7 @@ impl PictureTrainer {
         let optimizer = OptimizerState::new(config.optimizer, backbone.parameters());
         let mut weights = backbone.to_bytes()?;
         let mut kept = (weights.clone(), String::new());
-        let mut source = Encoded { texts, pictures, encoder: ImageEncoder::from_files(&weights, &[])? };
+        let mut source = Encoded { texts, pictures, encoder: ImageEncoder::from_weights(&weights)? };
         let setup = self.trainer.set_up(&source)?;
         let state = self.trainer.initialize(&setup.spec, setup.training.len())?;
         let mut learner = OnProcessor { state };
@@ -110,7 +110,7 @@ impl PictureTrainer {
             let (loss, step_ms) = epoch.end();
             if number >= config.warmup_epochs {
                 weights = tuning.backbone.to_bytes()?;
-                source.encoder = ImageEncoder::from_files(&weights, &[])?;
+                source.encoder = ImageEncoder::from_weights(&weights)?;
             }
             let report = EpochReport {
                 epoch: number + 1,
@@ -327,13 +327,13 @@ mod tests {
     fn a_backbone_that_trains_along_scores_better_than_a_frozen_one() {
         let (frozen, tuned) = (fit(12, 12), fit(1, 12));
         assert!(best(&tuned) > best(&frozen) + 0.1, "{} is not better than {}", best(&tuned), best(&frozen));
-        let encoder = ImageEncoder::from_files(&tuned.backbone, &[]).unwrap();
+        let encoder = ImageEncoder::from_weights(&tuned.backbone).unwrap();
         assert_eq!(tuned.outcome.model.spec().image_featurizer, encoder.id());
         assert_ne!(tuned.backbone, frozen.backbone);
-        let first = ImageEncoder::from_files(&toy_backbone(), &[]).unwrap();
+        let first = ImageEncoder::from_weights(&toy_backbone()).unwrap();
         let pictures = [picture(0)];
         assert_eq!(
-            ImageEncoder::from_files(&frozen.backbone, &[]).unwrap().encode(&pictures).unwrap(),
+            ImageEncoder::from_weights(&frozen.backbone).unwrap().encode(&pictures).unwrap(),
             first.encode(&pictures).unwrap()
         );
     }

@@ -24,6 +24,7 @@ const STAGES: usize = 4;
 /// The layers with their weights.
 pub(super) struct ResNet {
     name: String,
+    preparation: Preparation,
     stem: Convolution,
     stages: Vec<Vec<Block>>,
     width: usize,
@@ -71,7 +72,7 @@ const PUBLISHED: [(&str, Form); 9] = [
 
 impl ResNet {
     /// Takes the weights out of a file of torchvision's.
-    pub(super) fn new(weights: &Weights) -> Result<Self, Error> {
+    pub(super) fn new(weights: &Weights, preparation: Preparation) -> Result<Self, Error> {
         let stem = Convolution::read(weights, "conv1", Some("bn1"), 3, 2)?;
         let is_bottleneck = weights.has("layer1.0.conv3.weight");
         let groups = if is_bottleneck { Some(groups(weights)?) } else { None };
@@ -96,14 +97,14 @@ impl ResNet {
         }
         let [inner, ..] = weights.sizes::<4>("layer1.0.conv1.weight")?;
         let name = name((counts, groups, inner));
-        Ok(Self { name, stem, stages, width: channels, scratches: Scratches::default() })
+        Ok(Self { name, preparation, stem, stages, width: channels, scratches: Scratches::default() })
     }
 
     /// Features of one picture.
     fn picture(&self, picture: &Picture, scratch: &mut Scratch, features: &mut [f32]) {
-        let side = Preparation::TORCHVISION.side;
+        let side = self.preparation.side;
         let prepared = sized(&mut scratch.other, side * side * 3);
-        Preparation::TORCHVISION.prepare(picture, prepared);
+        self.preparation.prepare(picture, prepared);
         let channels = self.stem.outputs();
         let smaller = self.stem.output_side(side);
         let output = sized(&mut scratch.inner, smaller * smaller * channels);
@@ -121,7 +122,7 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn name(&self) -> String {
-        format!("{}-{}-r{REVISION}", self.name, Preparation::TORCHVISION.name())
+        format!("{}-{}-r{REVISION}", self.name, self.preparation.name())
     }
 
     fn width(&self) -> usize {

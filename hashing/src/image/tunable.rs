@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor, Var};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use super::ImageEncoder;
+use super::backbone;
 use super::encoder::read_weights;
 use super::preparation::Preparation;
 use super::unfold::convolution;
@@ -60,11 +60,15 @@ pub(crate) struct Forward {
 impl<T: Real> TunableBackbone<T> {
     /// The network of a folder, as [`ImageEncoder::from_folder`] reads it.
     pub(crate) fn from_folder(folder: &Path) -> Result<Self, Error> {
-        Self::from_bytes(&read_weights(folder)?)
+        Self::from_weights(&Weights::of_files(&read_weights(folder)?)?)
     }
 
+    #[cfg(test)]
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let weights = Weights::new(bytes)?;
+        Self::from_weights(&Weights::new(bytes)?)
+    }
+
+    fn from_weights(weights: &Weights) -> Result<Self, Error> {
         let kind = if weights.has("layer1.0.conv1.weight") {
             Kind::ResNet
         } else if weights.has("features.0.weight") {
@@ -75,7 +79,7 @@ impl<T: Real> TunableBackbone<T> {
             ));
         };
         // Checks names and shapes.
-        ImageEncoder::from_files(bytes, &[])?;
+        backbone::recognize(weights, &[], Preparation::TORCHVISION)?;
         let (mut parameters, mut statistics) = (BTreeMap::new(), BTreeMap::new());
         for (name, shape) in weights.names() {
             let values = |name| -> Result<Tensor, Error> {
@@ -358,7 +362,7 @@ mod tests {
             let backbone = TunableBackbone::<f32>::from_bytes(&bytes).unwrap();
             let forward = backbone.forward(&middle, side, Mode::Evaluation).unwrap();
             let features: Vec<f32> = forward.features.flatten_all().unwrap().to_vec1().unwrap();
-            let encoder = ImageEncoder::from_files(&bytes, &[]).unwrap();
+            let encoder = ImageEncoder::from_weights(&bytes).unwrap();
             let expected = encoder.encode(std::slice::from_ref(&picture)).unwrap();
             assert_eq!(features.len(), expected.len());
             assert!(expected.iter().any(|&value| value > 0.1));
@@ -366,7 +370,7 @@ mod tests {
                 assert!((got - expected).abs() < 1e-4, "{got} is not {expected}");
             }
             // What it writes is what it read.
-            let again = ImageEncoder::from_files(&backbone.to_bytes().unwrap(), &[]).unwrap();
+            let again = ImageEncoder::from_weights(&backbone.to_bytes().unwrap()).unwrap();
             assert_eq!(again.encode(std::slice::from_ref(&picture)).unwrap(), expected);
         }
     }

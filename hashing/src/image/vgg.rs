@@ -28,6 +28,7 @@ const TOGETHER: usize = 7;
 /// The layers with their weights.
 pub(super) struct Vgg {
     name: String,
+    preparation: Preparation,
     layers: Vec<Layer>,
     classifier: [Pointwise; 2],
     scratches: Scratches<Scratch>,
@@ -56,7 +57,7 @@ struct Scratch {
 
 impl Vgg {
     /// Takes the weights out of a file of torchvision's.
-    pub(super) fn new(weights: &Weights) -> Result<Self, Error> {
+    pub(super) fn new(weights: &Weights, preparation: Preparation) -> Result<Self, Error> {
         let (layers, channels, has_norm) = layers(weights)?;
         let poolings = layers.iter().filter(|layer| matches!(layer, Layer::Pooling)).count();
         if poolings != POOLINGS {
@@ -71,15 +72,15 @@ impl Vgg {
         // The classifier has three layers with weights.
         let depth = layers.len() - poolings + 3;
         let name = format!("vgg{depth}{}", if has_norm { "-bn" } else { "" });
-        Ok(Self { name, layers, classifier: [first, second], scratches: Scratches::default() })
+        Ok(Self { name, preparation, layers, classifier: [first, second], scratches: Scratches::default() })
     }
 
     /// The last pooling's output for one picture.
     fn pooled(&self, picture: &Picture, scratch: &mut Scratch, pooled: &mut [f32]) {
         let Scratch { pixels, other, rows, .. } = scratch;
-        let mut side = Preparation::TORCHVISION.side;
+        let mut side = self.preparation.side;
         let mut channels = 3;
-        Preparation::TORCHVISION.prepare(picture, sized(pixels, side * side * channels));
+        self.preparation.prepare(picture, sized(pixels, side * side * channels));
         for layer in &self.layers {
             match layer {
                 Layer::Convolution(convolution) => {
@@ -102,7 +103,7 @@ impl Vgg {
 
 impl Backbone for Vgg {
     fn name(&self) -> String {
-        format!("{}-{}-r{REVISION}", self.name, Preparation::TORCHVISION.name())
+        format!("{}-{}-r{REVISION}", self.name, self.preparation.name())
     }
 
     fn width(&self) -> usize {

@@ -152,7 +152,7 @@ mod tests {
                 .step_by(every)
                 .map(|level| format!("{level:02x}"))
                 .collect();
-            assert_eq!(got, levels, "{width}x{height} to {resized}, {filter:?}");
+            assert_eq!(got, levels, "{width}x{height} to {resized:?}, {filter:?}");
         }
     }
 

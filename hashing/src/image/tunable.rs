@@ -338,6 +338,7 @@ fn halved(values: &Tensor, dim: usize, kernel: usize) -> candle_core::Result<Ten
 
 #[cfg(test)]
 mod tests {
+    use super::super::ImageEncoder;
     use super::*;
     use crate::image::Picture;
     use crate::random::{Purpose, stream, unit};

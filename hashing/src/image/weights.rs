@@ -42,8 +42,12 @@ impl<'a> Weights<'a> {
 
     /// The names of all tensors, sorted, and their shapes.
     pub(super) fn names(&self) -> Vec<(String, Vec<usize>)> {
-        let mut names: Vec<_> =
-            self.files.iter().flat_map(|file| file.iter()).map(|(name, tensor)| (name.into(), tensor.shape().to_vec())).collect();
+        let mut names: Vec<_> = self
+            .files
+            .iter()
+            .flat_map(|file| file.iter())
+            .map(|(name, tensor)| (name.into(), tensor.shape().to_vec()))
+            .collect();
         names.sort_unstable();
         names
     }

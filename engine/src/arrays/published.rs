@@ -181,7 +181,8 @@ impl PublishedData {
     /// the published data, and whatever keeps an array from being read.
     pub fn open(&self, folder: &Path) -> Result<SplitPairs> {
         let [image, ..] = &self.parts;
-        self.open_with(folder, || self.open_part(folder, image))
+        let image = self.open_part(folder, image)?;
+        self.open_with(folder, || Ok(image))
     }
 
     /// [`open`](Self::open) with features made of the [`pictures`](Self::pictures) in the place of the published

@@ -32,7 +32,8 @@ impl Function {
 pub(super) fn load_kernels() -> Result<Vec<Function>, CudaError> {
     let modules = Module::ALL.map(|module| (module, load(module)));
     let find = |kernel: Kernel| {
-        let (_, loaded) = modules.iter().find(|(module, _)| *module == kernel.module()).ok_or_else(no_such)?;
+        let (_, loaded) =
+            modules.iter().find(|(module, _)| *module == kernel.module()).ok_or_else(no_such)?;
         let loaded = loaded.clone()?;
         let name = CString::new(kernel.name()).map_err(|_| no_such())?;
         // SAFETY: the module was loaded above and is never unloaded.

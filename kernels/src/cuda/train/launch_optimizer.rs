@@ -15,8 +15,11 @@ pub(crate) fn sum_squares<M: Machine>(
     sums: &Array<M, f64>,
 ) -> Result<(), CudaError> {
     assert!(values.len().is_multiple_of(4), "numbers in groups of 4");
-    let argument =
-        SquaresArgument { values: values.address(0), sums: sums.address(0), count: (values.len() / 4) as u64 };
+    let argument = SquaresArgument {
+        values: values.address(0),
+        sums: sums.address(0),
+        count: (values.len() / 4) as u64,
+    };
     let launch = Launch { kernel: Kernel::SumSquares, blocks: [sums.len() as u32, 1] };
     // SAFETY: the structure is the kernel's, a block a sum, and the numbers are whole groups, at an address
     // that the machine aligned.

@@ -41,11 +41,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Print that a case was left out.
-    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
-        self.line(&format!("{name}, \"skipped\": {reason:?}"));
-    }
-
     pub(crate) const fn failed(&self) -> bool {
         self.failed
     }
@@ -88,7 +83,7 @@ pub(crate) fn open_card(report: &mut Report<'_>) -> Option<Card> {
 }
 
 /// Run the parts of a bench whose names are among the program's arguments, or all; exit code 1 when a case
-/// failed, 2 for a name that no part has.
+/// failed or TWINBIT_REQUIRE_CARD is set and there is no card, 2 for a name that no part has.
 pub(crate) fn run(parts: &[&str], part: impl Fn(&Card, &str, &mut Report<'_>)) -> ExitCode {
     let mut out = std::io::stdout();
     let mut report = Report::new(&mut out);
@@ -98,7 +93,9 @@ pub(crate) fn run(parts: &[&str], part: impl Fn(&Card, &str, &mut Report<'_>)) -
         report.line(&format!("\"error\": {:?}", format!("there is no part '{name}' beside {parts:?}")));
         return 2.into();
     }
-    let Some(card) = open_card(&mut report) else { return 0.into() };
+    let Some(card) = open_card(&mut report) else {
+        return u8::from(std::env::var_os("TWINBIT_REQUIRE_CARD").is_some()).into();
+    };
     for name in parts.iter().filter(|name| asked.is_empty() || asked.iter().any(|asked| asked == *name)) {
         let start = Instant::now();
         part(&card, name, &mut report);

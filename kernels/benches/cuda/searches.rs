@@ -37,7 +37,8 @@ pub(crate) fn scan<M: Machine>(
             let missing = (matrices - resident.len()) * Codes::byte_len(bits, sizes.rows);
             let room = free().saturating_sub(sizes.spare);
             if missing > room {
-                report.skip(&name, &format!("{missing} bytes more do not fit the {room} that are free"));
+                let reason = format!("{missing} bytes more do not fit the {room} that are free");
+                report.line(&format!("{name}, \"skipped\": {reason:?}"));
                 continue;
             }
             let uploaded: Result<(), Error> = (resident.len()..matrices).try_for_each(|number| {

@@ -275,12 +275,12 @@ impl Run {
                 same(&format!("keys of step {step}"), &training.last_keys().unwrap(), &keys);
             }
             let sides = self.features.each_ref().map(Vec::as_slice);
-            let outcome =
-                oracle.step(&self.settings, sides, &pairs, if own { None } else { Some(&keys) }, 1e-3);
+            let outcome = oracle.step(&self.settings, sides, &pairs, if own { None } else { Some(&keys) });
             let losses = training.losses().unwrap();
             assert_eq!(losses.len(), 1, "losses of one step");
             let what = format!("{:?}, step {step}", self.sizes);
             compare_step(&what, &mut training, &losses[0], &outcome);
+            oracle.update(&self.settings, &training.gradients().unwrap(), 1e-3);
             compare_state(&what, &training.state().unwrap(), &oracle);
         }
         training.state().unwrap()

@@ -181,7 +181,7 @@ fn large_searches_match_the_scan_on_the_cpu() {
     let mut numbers = Numbers::new(3);
     for bits in [16, 32, 64, 128, 256, 512, 1024] {
         let bits = CodeBits::new(bits).unwrap();
-        let rows = 1_200_000_000 / 8 / bits.bytes();
+        let rows = 600_000_000 / 8 / bits.bytes();
         let matrices = [matrix(&mut numbers, bits, rows), matrix(&mut numbers, bits, rows / 3)];
         let mask =
             RowMask::from_words(rows / 3, (0..(rows / 3).div_ceil(64)).map(|_| numbers.next()).collect());

@@ -25,6 +25,7 @@ mod windows;
 pub(crate) use augmentation::augment;
 pub use decode::DecodeLimits;
 pub use encoder::ImageEncoder;
+pub(crate) use encoder::read_weights;
 pub use picture::Picture;
 pub(crate) use pointwise::{Activation, Pointwise};
 pub(crate) use scratch::sized;

@@ -2,13 +2,11 @@
 //! names. Evaluation elsewhere folds batch norm away; training needs it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::ImageEncoder;
-use super::encoder::read_weights;
 use super::preparation::Preparation;
 use super::unfold::convolution;
 use super::weights::{Weights, invalid};
@@ -58,11 +56,7 @@ pub(crate) struct Forward {
 }
 
 impl<T: Real> TunableBackbone<T> {
-    /// The network of a folder, as [`ImageEncoder::from_folder`] reads it.
-    pub(crate) fn from_folder(folder: &Path) -> Result<Self, Error> {
-        Self::from_bytes(&read_weights(folder)?)
-    }
-
+    /// The network of a file, as a folder holds it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let weights = Weights::new(bytes)?;
         let kind = if weights.has("layer1.0.conv1.weight") {

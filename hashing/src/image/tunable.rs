@@ -41,7 +41,8 @@ enum Kind {
 /// How the network runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
-    /// Running statistics, nothing left out.
+    /// Running statistics, nothing left out: what the encoder computes faster, to compare the two.
+    #[cfg(test)]
     Evaluation,
     /// The batch's statistics; VGG's classifier leaves out what this says.
     Training(Option<Dropout>),
@@ -270,6 +271,7 @@ impl<T: Real> Pass<'_, T> {
         };
         let (mean, variance) = (statistic(&mean_name)?, statistic(&variance_name)?);
         let (centered, variance) = match self.mode {
+            #[cfg(test)]
             Mode::Evaluation => (values.broadcast_sub(&by_channel(mean)?)?, by_channel(variance)?),
             Mode::Training(_) => {
                 let count = values.elem_count() / values.dim(0)?;

@@ -73,6 +73,19 @@ impl PictureTrainer {
         self
     }
 
+    /// Whether training could begin, for all that can be told without pairs.
+    ///
+    /// # Errors
+    /// What is wrong with the settings or the folder, as [`fit`](Self::fit).
+    pub fn check(&self) -> Result<(), Error> {
+        if self.trainer.machine() != TrainingMachine::Processor {
+            return Err(Error::BackboneOnCard);
+        }
+        self.trainer.config().validate()?;
+        TunableBackbone::<f32>::from_bytes(&read_weights(&self.folder)?)?;
+        Ok(())
+    }
+
     /// Trains on all pairs of `texts`, whose image features are not read: `pictures` gives the picture
     /// of each pair.
     ///

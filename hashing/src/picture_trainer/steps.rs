@@ -10,7 +10,6 @@ use crate::Error;
 use crate::dropout::Dropout;
 use crate::epoch::{Epoch, TrainingPairs, read};
 use crate::image::{CLASSIFIER_DROPOUT, ImageEncoder, Mode, TunableBackbone, augment};
-use crate::in_place;
 use crate::optimizer::{OptimizerState, Update, clip_factor, gradient_norm};
 use crate::random::{Purpose, stream};
 use crate::step::{Batch, Keys, TrainingState};
@@ -54,7 +53,7 @@ impl Tuning<'_> {
                 pass
             } else {
                 let forward = self.backbone.forward(&colors, self.side, Mode::Training(self.dropout()))?;
-                let features = in_place::read(&forward.features, <[f32]>::to_vec)?;
+                let features = forward.features().to_vec();
                 let (mut pass, gradient) = state.differentiate_to_features(batch(features))?;
                 let gradients = self.backbone.backward(&forward, gradient)?;
                 // All gradients are clipped together.
@@ -67,7 +66,8 @@ impl Tuning<'_> {
                     clip: clip_factor(pass.gradient_norm, settings.clip_norm),
                 };
                 self.optimizer.update(self.backbone.parameters().zip(&gradients), &update)?;
-                self.backbone.keep_statistics(forward);
+                let statistics = forward.into_statistics();
+                self.backbone.keep_statistics(statistics);
                 pass
             };
             state.apply(&pass, rate)?;

@@ -300,7 +300,7 @@ impl<'a, T: Real> Tape<'a, T> {
                 add(&mut gradients[*from], numbers(&of_input)?);
             }
             Step::Mask { from, mask } => {
-                gradient.iter_mut().zip(mask).for_each(|(value, &factor)| *value = *value * factor);
+                gradient.iter_mut().zip(mask).for_each(|(value, &factor)| *value *= factor);
                 add(&mut gradients[*from], gradient);
             }
         }

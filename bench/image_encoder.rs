@@ -6,13 +6,15 @@
 //! ```
 //!
 //! `P` holds square pictures (224 x 224 unless `--side` tells) one after the other, three bytes a pixel. Prints one line of JSON:
-//! milliseconds a picture, pictures one by one and all in one call, and of each picture its features.
+//! milliseconds a picture: pictures one by one, each in a call of its own on all threads, and all in one call; and of
+//! each picture its features.
 //! `bench/peers/encoder.py` runs it in turns with ONNX Runtime, `bench/peers/backbones.py` with PyTorch; `RAYON_NUM_THREADS` sets the number of
 //! threads.
 
 use std::path::Path;
 use std::time::Instant;
 
+use rayon::prelude::*;
 use twinbit_hashing::{ImageEncoder, Picture};
 
 type Failure = Box<dyn std::error::Error>;
@@ -68,11 +70,17 @@ fn main() -> Result<(), Failure> {
         }
         Ok(())
     })?;
+    // As an ingest does it: each picture by itself, several at a time.
+    let apart = median(rounds, || {
+        let encode = |picture| encoder.encode(std::slice::from_ref(picture)).map(drop);
+        Ok(pictures.par_iter().try_for_each(encode)?)
+    })?;
     let each = 1e3 / pictures.len() as f64;
     println!(
         "{}",
         serde_json::json!({
-            "alone": alone * each, "together": together * each, "features": encoder.encode(&pictures)?,
+            "alone": alone * each, "apart": apart * each, "together": together * each,
+            "features": encoder.encode(&pictures)?,
         })
     );
     Ok(())

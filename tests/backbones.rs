@@ -279,3 +279,22 @@ fn folders_and_files_that_are_no_weights_are_refused() {
     let error = ImageEncoder::from_folder(folder.path()).unwrap_err();
     assert!(matches!(error, Error::EncoderFile { .. }), "{error}");
 }
+
+/// Of pictures of 256 x 256 both preparations leave the same middle; of others they do not.
+#[test]
+fn networks_of_torchvision_may_see_the_middle_as_it_is() {
+    for name in ["resnet-basic-1-1-1-1-width64", "vgg13-bn"] {
+        let folder = case(name).folder();
+        let usual = ImageEncoder::from_folder(folder.path()).unwrap();
+        let unresized = ImageEncoder::from_folder_unresized(folder.path()).unwrap();
+        assert_eq!(usual.id().replace("bilinear256-crop224", "crop224"), unresized.id());
+        assert_ne!(usual.id(), unresized.id());
+        let [same, other] = [picture(256, 256), picture(300, 280)].map(|picture| [picture]);
+        assert_eq!(usual.encode(&same).unwrap(), unresized.encode(&same).unwrap(), "{name}");
+        assert_ne!(usual.encode(&other).unwrap(), unresized.encode(&other).unwrap(), "{name}");
+    }
+    let clip = case("clip").folder();
+    let ids = [ImageEncoder::from_folder, ImageEncoder::from_folder_unresized]
+        .map(|open| open(clip.path()).unwrap().id().to_owned());
+    assert_eq!(ids[0], ids[1], "CLIP has its own way");
+}

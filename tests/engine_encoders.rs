@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use half::f16;
 use twinbit::{
-    CodeBits, Collection, Database, EncoderError, Error, IdKind, ImageEncoding, Input, Modality, Record,
-    Schema, TextEncoding, TextFeaturizer, TrainConfig,
+    Against, CodeBits, Collection, Database, EncoderError, Error, IdKind, ImageEncoding, Input, Modality,
+    Picture, Record, RecordId, Schema, TextEncoding, TextFeaturizer, TrainConfig,
 };
-use twinbit_hashing::TextTower;
-use twinbit_tests::towers::{Words, write_bert, write_whole_clip};
+use twinbit_hashing::{ImageEncoder, TextTower};
+use twinbit_tests::towers::{Words, divide_weights, write_bert, write_whole_clip};
 
 const COLORS: [(&str, [f32; 4]); 4] = [
     ("red", [1.0, 0.0, 0.0, 0.2]),
@@ -161,4 +162,75 @@ fn relative_folders_are_kept_as_whole_paths() {
         ) => assert!(image.is_absolute() && image == text && image.ends_with("clip"), "{}", image.display()),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn candidates_that_are_looked_at_together_are_ordered_as_each_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let models = place.path().join("minilm");
+    write_bert(&models, "", Words::Tokenizer);
+    let tower = TextTower::from_folder(&models).unwrap();
+    let database = Database::builder().threads(2).open(place.path().join("db")).unwrap();
+    let things = database.create_collection("things", schema(&models)).unwrap();
+    fill(&things);
+    train(&things);
+    let model = things.model().unwrap().unwrap();
+    let outputs = |text: &str| {
+        // Kept as 16-bit floats, as everywhere.
+        let features = tower.encode(&[text]).unwrap();
+        let features: Vec<f32> = features.iter().map(|value| f16::from_f32(*value).to_f32()).collect();
+        model.outputs(Modality::Text, &features).unwrap()
+    };
+    let snapshot = things.snapshot().unwrap();
+    for question in ["a red hat", "a white coat", "black"] {
+        let search = |count: usize| {
+            let query = snapshot.query(Modality::Text, question).against(Against::Text).limit(40);
+            let hits = if count == 0 { query.run() } else { query.rerank(count).run() }.unwrap();
+            hits.iter().map(|hit| hit.id().clone()).collect::<Vec<_>>()
+        };
+        let asked = outputs(question);
+        let mut expected: Vec<(f32, RecordId)> = search(0)
+            .into_iter()
+            .map(|id| {
+                let text = snapshot.get(id.clone()).unwrap().unwrap().text().unwrap().to_owned();
+                (asked.iter().zip(outputs(&text)).map(|(one, other)| one * other).sum(), id)
+            })
+            .collect();
+        let (first, _) = expected.split_at_mut(30);
+        first.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        let expected: Vec<RecordId> = expected.into_iter().map(|(_, id)| id).collect();
+        assert_eq!(search(30), expected, "{question}");
+        assert_ne!(search(0), expected, "{question}");
+    }
+}
+
+/// The same tensors in one file, or in three that a list names.
+#[test]
+fn weights_in_several_files_make_the_same_features() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
+    for folder in [&whole, &parts] {
+        write_whole_clip(folder);
+    }
+    divide_weights(&parts, 3);
+    assert!(!parts.join("model.safetensors").exists());
+    let texts = ["a red hat", "two dogs run"];
+    let towers = [&whole, &parts].map(|folder| TextTower::from_folder(folder).unwrap());
+    assert_eq!(towers[0].encode(&texts).unwrap(), towers[1].encode(&texts).unwrap());
+    assert_eq!(towers[0].id(), towers[1].id(), "a text tower is named by its tensors");
+    let encoders = [&whole, &parts].map(|folder| ImageEncoder::from_folder(folder).unwrap());
+    let pixels = (0..30 * 20 * 3).map(|at| (at * 7 % 251) as u8).collect();
+    let picture = [Picture::from_rgb(30, 20, pixels).unwrap()];
+    assert_eq!(encoders[0].encode(&picture).unwrap(), encoders[1].encode(&picture).unwrap());
+
+    let database = Database::open(place.path().join("db")).unwrap();
+    let clip = Schema::new(CodeBits::B32)
+        .image_encoder(ImageEncoding::Folder(parts.clone()))
+        .text_encoder(TextEncoding::Folder(parts.clone()));
+    database.create_collection("things", clip).unwrap();
+    fs::remove_file(parts.join("part-2.safetensors")).unwrap();
+    let gone = TextTower::from_folder(&parts).unwrap_err().to_string();
+    assert!(gone.contains("part-2.safetensors"), "{gone}");
+    let gone = ImageEncoder::from_folder(&parts).unwrap_err().to_string();
+    assert!(gone.contains("part-2.safetensors"), "{gone}");
 }

@@ -108,8 +108,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    print("| network | engine | one by one, ms a picture | together, ms a picture | pictures a second |")
-    print("|---|---|---|---|---|")
+    ways = "one by one, ms a picture | in calls of their own on all threads | together, ms a picture"
+    print(f"| network | engine | {ways} | pictures a second |")
+    print("|---|---|---|---|---|---|")
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:
             save(name, folder)
@@ -129,7 +130,9 @@ def main():
             for engine, runs in found.items():
                 alone, together = (statistics.median(run[way] for run in runs) for way in ("alone", "together"))
                 best[engine] = min(alone, together)
-                print(f"| {name} | {engine} | {alone:.1f} | {together:.1f} | {1e3 / best[engine]:.1f} |")
+                apart = [run["apart"] for run in runs if "apart" in run]
+                apart = f"{statistics.median(apart):.1f}" if apart else ""
+                print(f"| {name} | {engine} | {alone:.1f} | {apart} | {together:.1f} | {1e3 / best[engine]:.1f} |")
             print(f"{name}: twinbit takes {best['twinbit'] / best['PyTorch']:.2f} of PyTorch's time, each in its")
             print(f"better way; largest difference of a feature {gap:.1e} of the largest one", flush=True)
 

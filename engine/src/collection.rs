@@ -10,14 +10,17 @@ use twinbit_storage::{CollectionId, CollectionView, FieldId};
 use crate::database::Database;
 use crate::encode::Encoder;
 use crate::entry::Entry;
-use crate::featurizers::{check_id, known};
+use crate::featurizers::{Featurizers, check_id, known};
 use crate::field::check_field_name;
 use crate::install;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::train::Trainer;
 use crate::writer::Writer;
-use crate::{Compacted, Error, Field, Indexed, Modality, Model, Record, RecordId, Result, Schema, Value};
+use crate::{
+    Array, Compacted, Error, Field, Indexed, Modality, Model, PictureArray, Record, RecordId, Result, Schema,
+    Value,
+};
 
 /// A collection of records. Clones share it, and it may be used from any thread.
 ///
@@ -223,6 +226,24 @@ impl Collection {
         check_id(modality, &whole, schema.featurizer(modality), &known(modality, &whole)?.id)?;
         let config = schema.with_folder(modality, whole).to_config()?;
         Ok(self.database.store().set_application(self.id, config.application)?)
+    }
+
+    /// The features of raw pictures by the collection's own encoder, in memory, rounded as they are kept: for
+    /// [`Trainer::fit_source`]. They are those that [`ingest`](Self::ingest) makes of the same pictures.
+    /// `watch` is told after each block how many pictures are done, and may call it off.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when the collection takes no pictures, [`Error::Canceled`], [`Error::Encoder`] when
+    /// the encoder cannot be had, [`Error::Array`] when a picture cannot be read.
+    pub fn picture_features(
+        &self,
+        pictures: &PictureArray,
+        watch: impl FnMut(usize) -> ControlFlow<()> + Send,
+    ) -> Result<Array> {
+        let schema = self.shared_schema(&self.view()?)?;
+        let encoding = pictures.check_taken(&schema)?;
+        let encoder = Featurizers::new(&self.database, &schema).image(encoding)?;
+        self.database.run(|| pictures.encode(&encoder, watch))
     }
 
     /// Trains a pair of hash networks for this collection.

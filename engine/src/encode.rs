@@ -253,24 +253,34 @@ impl Encoder {
             (_, Input::Features(values)) if self.schema.width(modality).is_some() => {
                 self.rounded(modality, values, place)
             }
-            (Modality::Image, Input::Picture(bytes)) => match self.schema.image_kind() {
-                ImageKind::Pictures(encoding) => {
-                    let unreadable = |source: twinbit_hashing::Error| Error::Picture {
-                        place: place(),
-                        source: source.into(),
-                    };
-                    let encoder = self.featurizers.image(encoding)?;
-                    let picture = Picture::decode(bytes, &DecodeLimits::default()).map_err(unreadable)?;
-                    let values = encoder.encode(&[picture]).map_err(unreadable)?;
-                    self.rounded(modality, &values, place)
-                }
-                _ => Err(self.wrong_input(modality, input, place)),
-            },
+            (Modality::Image, Input::Picture(bytes)) => {
+                let decode = || Ok(Cow::Owned(Picture::decode(bytes, &DecodeLimits::default())?));
+                self.kept_of_picture(input, decode, place)
+            }
+            (Modality::Image, Input::Pixels(picture)) => {
+                self.kept_of_picture(input, || Ok(Cow::Borrowed(picture)), place)
+            }
             (Modality::Text, Input::Text(text)) if matches!(self.schema.text_kind(), TextKind::Text(_)) => {
                 Ok(Kept::Text(Cow::Borrowed(text)))
             }
             _ => Err(self.wrong_input(modality, input, place)),
         }
+    }
+
+    /// The features of a picture, where the collection takes pictures.
+    fn kept_of_picture<'a>(
+        &self,
+        input: &Input,
+        picture: impl FnOnce() -> Result<Cow<'a, Picture>, twinbit_hashing::Error>,
+        place: impl Fn() -> Place,
+    ) -> Result<Kept<'static>> {
+        let ImageKind::Pictures(encoding) = self.schema.image_kind() else {
+            return Err(self.wrong_input(Modality::Image, input, place));
+        };
+        let encoder = self.featurizers.image(encoding)?;
+        let values = picture().and_then(|picture| encoder.encode(std::slice::from_ref(&*picture)));
+        let values = values.map_err(|source| Error::Picture { place: place(), source: source.into() })?;
+        self.rounded(Modality::Image, &values, place)
     }
 
     fn wrong_input(&self, modality: Modality, input: &Input, place: impl Fn() -> Place) -> Error {
@@ -381,31 +391,48 @@ impl Encoder {
         inputs: &[Input],
         first: usize,
     ) -> Result<Vec<Vec<f32>>> {
-        let outputs = |(position, input): (usize, &Input)| match input {
-            Input::Code(_) => Err(rerank::refused("the query is a code, of which no outputs are known")),
-            _ => self.outputs(modality, input, || Place::Query(first + position)),
-        };
-        inputs.par_iter().enumerate().map(outputs).collect()
+        let kept: Vec<Kept<'_>> = inputs
+            .par_iter()
+            .enumerate()
+            .map(|(position, input)| match input {
+                Input::Code(_) => Err(rerank::refused("the query is a code, of which no outputs are known")),
+                _ => self.kept(modality, input, || Place::Query(first + position)),
+            })
+            .collect::<Result<_>>()?;
+        self.outputs(modality, &kept.iter().collect::<Vec<_>>())
     }
 
-    /// The outputs of the network for a stored record; `None` where its input was not kept.
-    pub(crate) fn entry_outputs(&self, modality: Modality, entry: &Entry) -> Result<Option<Vec<f32>>> {
-        let input = rerank::kept_input(entry, modality);
-        let place = || Place::Record(entry.id().clone());
-        // What is kept of a picture are its features.
-        let outputs = input.map(|input| match (&input, &self.model) {
-            (Input::Features(values), Some(model)) => Ok(model.outputs(modality, values)?),
-            _ => self.outputs(modality, &input, place),
-        });
-        outputs.transpose()
+    /// The outputs of the network for stored records, in their order; `None` where the input was not kept.
+    pub(crate) fn entry_outputs(
+        &self,
+        modality: Modality,
+        entries: &[&Entry],
+    ) -> Result<Vec<Option<Vec<f32>>>> {
+        let inputs: Vec<Option<Input>> =
+            entries.iter().map(|entry| rerank::kept_input(entry, modality)).collect();
+        let kept: Vec<Option<Kept<'_>>> = inputs
+            .par_iter()
+            .zip(entries)
+            .map(|(input, entry)| {
+                let place = || Place::Record(entry.id().clone());
+                input.as_ref().map(|input| self.kept(modality, input, place)).transpose()
+            })
+            .collect::<Result<_>>()?;
+        let rows: Vec<&Kept<'_>> = kept.iter().flatten().collect();
+        let mut outputs = self.outputs(modality, &rows)?.into_iter();
+        Ok(kept.iter().map(|kept| kept.as_ref().and_then(|_| outputs.next())).collect())
     }
 
-    fn outputs(&self, modality: Modality, input: &Input, place: impl Fn() -> Place) -> Result<Vec<f32>> {
+    /// The outputs for inputs of one modality as they are kept, in their order.
+    fn outputs(&self, modality: Modality, rows: &[&Kept<'_>]) -> Result<Vec<Vec<f32>>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let Some(model) = &self.model else { return Err(self.cannot_encode()) };
-        let kept = self.kept(modality, input, place)?;
-        let mut values = vec![0.0; model.spec().width(modality)];
-        write_rows(model, &self.featurizers, &[&kept], &mut values)?;
-        Ok(model.outputs(modality, &values)?)
+        let mut values = vec![0.0; rows.len() * model.spec().width(modality)];
+        write_rows(model, &self.featurizers, rows, &mut values)?;
+        let outputs = model.outputs(modality, &values)?;
+        Ok(outputs.chunks_exact(model.spec().bits.bits()).map(<[f32]>::to_vec).collect())
     }
 
     /// Why nothing can be encoded.

@@ -75,6 +75,12 @@ pub(crate) fn read_image(folder: &Path) -> Result<ImageEncoder, EncoderError> {
     ImageEncoder::from_folder(folder).map_err(|source| unreadable(Modality::Image, folder, source))
 }
 
+/// Reads the image encoder in a folder, for pictures that are not to be resized where that is how it was
+/// published.
+pub(crate) fn read_unresized(folder: &Path) -> Result<ImageEncoder, EncoderError> {
+    ImageEncoder::from_folder_unresized(folder).map_err(|source| unreadable(Modality::Image, folder, source))
+}
+
 /// Reads the text tower in a folder.
 pub(crate) fn read_text(folder: &Path) -> Result<TextTower, EncoderError> {
     TextTower::from_folder(folder).map_err(|source| unreadable(Modality::Text, folder, source))

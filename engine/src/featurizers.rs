@@ -129,12 +129,13 @@ pub(crate) fn known(modality: Modality, folder: &std::path::Path) -> Result<Know
     })
 }
 
+/// The encoder that comes with the program.
 #[cfg(feature = "efficientnet-lite0")]
-fn efficientnet_lite0() -> Result<ImageEncoder> {
+pub(crate) fn efficientnet_lite0() -> Result<ImageEncoder> {
     Ok(ImageEncoder::efficientnet_lite0()?)
 }
 
 #[cfg(not(feature = "efficientnet-lite0"))]
-fn efficientnet_lite0() -> Result<ImageEncoder> {
+pub(crate) fn efficientnet_lite0() -> Result<ImageEncoder> {
     Err(Error::MissingFeature { feature: "efficientnet-lite0" })
 }

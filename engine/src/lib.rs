@@ -121,7 +121,8 @@ mod writer;
 
 pub use against::Against;
 pub use arrays::{
-    Array, ArrayError, ArrayPairs, CheckedPart, ElementType, LabelMatrix, PublishedData, Split, SplitPairs,
+    Array, ArrayError, ArrayPairs, CheckedPart, ElementType, ImageArray, LabelMatrix, PictureArray,
+    PublishedData, Split, SplitPairs,
 };
 pub use code_rows::CodeRows;
 pub use code_statistics::CodeStatistics;

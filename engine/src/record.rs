@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::source::read_picture;
-use crate::{Modality, RecordId, Result, Value};
+use crate::{Modality, Picture, RecordId, Result, Value};
 
 /// What stands for one modality of a record or of a query.
 ///
@@ -22,6 +22,8 @@ pub enum Input {
     Features(Vec<f32>),
     /// An encoded picture: the bytes of a JPEG, PNG or WebP file.
     Picture(Vec<u8>),
+    /// A decoded picture.
+    Pixels(Picture),
     /// Text, as it is.
     Text(String),
     /// A ready code: `bits / 8` bytes, the first bit in the most significant bit of byte 0
@@ -38,6 +40,11 @@ impl Input {
     /// The bytes of a JPEG, PNG or WebP file.
     pub fn picture(bytes: impl Into<Vec<u8>>) -> Self {
         Self::Picture(bytes.into())
+    }
+
+    /// A decoded picture, or pixels from elsewhere.
+    pub fn pixels(picture: Picture) -> Self {
+        Self::Pixels(picture)
     }
 
     /// The picture in a JPEG, PNG or WebP file of at most 64 MiB; decoding it comes later.
@@ -61,7 +68,7 @@ impl Input {
     pub(crate) fn noun(&self) -> &'static str {
         match self {
             Self::Features(_) => "features",
-            Self::Picture(_) => "a picture",
+            Self::Picture(_) | Self::Pixels(_) => "a picture",
             Self::Text(_) => "text",
             Self::Code(_) => "a code",
         }
@@ -72,6 +79,7 @@ impl Input {
         match self {
             Self::Features(values) => values.len().saturating_mul(4),
             Self::Picture(bytes) | Self::Code(bytes) => bytes.len(),
+            Self::Pixels(picture) => picture.rgb().len(),
             Self::Text(text) => text.len(),
         }
     }

@@ -11,6 +11,9 @@ use crate::encode::Encoder;
 use crate::entry::Entry;
 use crate::{Error, Input, Modality, Result};
 
+/// Records whose outputs are computed together: a text tower reads its weights once for several texts.
+const CANDIDATES_A_BLOCK: usize = 1024;
+
 /// Orders hits anew for the queries of one pass.
 pub(crate) struct Reranker {
     encoder: Encoder,
@@ -38,20 +41,31 @@ impl Reranker {
     /// # Errors
     /// When its input was not kept.
     pub(crate) fn of_record(encoder: Encoder, modality: Modality, entry: Option<&Entry>) -> Result<Self> {
-        let outputs = entry.map(|entry| encoder.entry_outputs(modality, entry)).transpose()?.flatten();
+        let entries: Vec<&Entry> = entry.into_iter().collect();
+        let outputs = encoder.entry_outputs(modality, &entries)?.into_iter().flatten().next();
         let outputs = outputs.ok_or_else(|| refused("the record's input was not kept"))?;
         Ok(Reranker { encoder, queries: vec![outputs] })
     }
 
-    /// How near a record is to query number `query` of the pass: larger is nearer.
-    fn similarity(&self, query: usize, modality: Modality, entry: &Entry) -> Result<f32> {
+    /// How near records are to query number `query` of the pass: larger is nearer. Each comes with the modality
+    /// that was found; those that are gone are farthest.
+    fn similarities(&self, query: usize, found: &[(Modality, Option<Entry>)]) -> Result<Vec<f32>> {
         let query = self.queries.get(query).map_or(&[][..], Vec::as_slice);
-        if let Some(outputs) = self.encoder.entry_outputs(modality, entry)? {
-            return Ok(dot(query, outputs));
+        let mut similarities = vec![f32::NEG_INFINITY; found.len()];
+        for wanted in Modality::ALL {
+            let places = similarities.iter_mut().zip(found).filter_map(|(place, (modality, entry))| {
+                Some((place, entry.as_ref().filter(|_| *modality == wanted)?))
+            });
+            let (places, entries): (Vec<&mut f32>, Vec<&Entry>) = places.unzip();
+            let outputs = self.encoder.entry_outputs(wanted, &entries)?;
+            for ((place, entry), outputs) in places.into_iter().zip(entries).zip(outputs) {
+                *place = match outputs {
+                    Some(outputs) => dot(query, outputs),
+                    None => dot(query, signs(entry.code(wanted).unwrap_or_default())),
+                };
+            }
         }
-        let code = entry.code(modality).unwrap_or_default();
-        let signs = code.iter().flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1));
-        Ok(dot(query, signs.map(|set| if set { 1.0 } else { -1.0 })))
+        Ok(similarities)
     }
 
     /// The first `count` of `candidates` in the order of their similarity, then the others as they were.
@@ -66,21 +80,24 @@ impl Reranker {
     ) -> Result<()> {
         let count = count.min(candidates.len());
         let (first, _) = candidates.split_at_mut(count);
-        let similarity = |candidate: &T| {
-            let (modality, entry) = entry(*candidate)?;
-            let similarity = match &entry {
-                Some(entry) => self.similarity(query, modality, entry)?,
-                None => f32::NEG_INFINITY,
-            };
-            Ok((similarity, *candidate))
-        };
-        let mut scored: Vec<(f32, T)> = first.par_iter().map(similarity).collect::<Result<_>>()?;
+        let mut scored: Vec<(f32, T)> = Vec::with_capacity(count);
+        for block in first.chunks(CANDIDATES_A_BLOCK) {
+            let found: Vec<(Modality, Option<Entry>)> =
+                block.par_iter().map(|candidate| entry(*candidate)).collect::<Result<_>>()?;
+            scored.extend(self.similarities(query, &found)?.into_iter().zip(block.iter().copied()));
+        }
         scored.sort_by(|(left, _), (right, _)| right.total_cmp(left));
         for (place, (_, candidate)) in first.iter_mut().zip(scored) {
             *place = candidate;
         }
         Ok(())
     }
+}
+
+/// The bits of a code as outputs.
+fn signs(code: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    let bits = code.iter().flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1));
+    bits.map(|set| if set { 1.0 } else { -1.0 })
 }
 
 fn dot(left: &[f32], right: impl IntoIterator<Item = f32>) -> f32 {

@@ -66,6 +66,7 @@ mod toy;
 mod trainer;
 mod transformer;
 mod validation;
+mod weight_files;
 
 pub use bank::MemoryBank;
 pub use card::CardEncoder;

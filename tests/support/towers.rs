@@ -154,3 +154,29 @@ fn linear(shapes: &mut Shapes, name: &str, inputs: Option<usize>, outputs: usize
     shapes.push((format!("{name}.weight"), [Some(outputs), inputs].into_iter().flatten().collect()));
     shapes.push((format!("{name}.bias"), vec![outputs]));
 }
+
+/// Spreads the tensors of a folder's `model.safetensors` over several files, with the list that names them.
+pub fn divide_weights(folder: &Path, files: usize) {
+    let whole = fs::read(folder.join("model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let tensors: Map<String, Value> = serde_json::from_slice(&whole[8..8 + length]).unwrap();
+    let mut parts = vec![(Map::new(), Vec::new()); files];
+    let mut list = Map::new();
+    for (number, (name, mut tensor)) in tensors.into_iter().enumerate() {
+        let (header, data) = &mut parts[number % files];
+        let [begin, end] = [0, 1].map(|at| tensor["data_offsets"][at].as_u64().unwrap() as usize);
+        let start = data.len();
+        data.extend(&whole[8 + length + begin..8 + length + end]);
+        tensor["data_offsets"] = json!([start, data.len()]);
+        list.insert(name.clone(), json!(format!("part-{}.safetensors", number % files)));
+        header.insert(name, tensor);
+    }
+    for (number, (header, data)) in parts.iter().enumerate() {
+        let header = serde_json::to_vec(header).unwrap();
+        let file = [(header.len() as u64).to_le_bytes().as_slice(), &header, data].concat();
+        fs::write(folder.join(format!("part-{number}.safetensors")), file).unwrap();
+    }
+    let list = json!({ "metadata": {}, "weight_map": list }).to_string();
+    fs::write(folder.join("model.safetensors.index.json"), list).unwrap();
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+}

@@ -45,8 +45,13 @@ pub struct Array {
 /// Where the elements are.
 #[derive(Debug)]
 pub(super) enum Data {
-    File { file: File, start: u64 },
+    File {
+        file: File,
+        start: u64,
+    },
     Memory(Vec<u8>),
+    /// Rows of an HDF5 file, unpacked when they are read.
+    Dataset(hdf5::Rows),
 }
 
 impl Data {
@@ -69,9 +74,19 @@ impl Array {
     /// # Errors
     /// [`ArrayError`] when the file cannot be opened, is of another kind, is damaged, or holds
     /// something else than one or two dimensions of readable elements in row order;
-    /// [`ArrayError::Hdf5`] for an HDF5 file without the cargo feature `hdf5`.
+    /// [`ArrayError::NoFeatures`] for the four dimensions of pictures, which a
+    /// [`PictureArray`](crate::PictureArray) has; [`ArrayError::Hdf5`] for an HDF5 file without the cargo
+    /// feature `hdf5`.
     pub fn open(spec: impl AsRef<Path>) -> Result<Array, ArrayError> {
-        let spec = spec.as_ref();
+        let array = Self::open_any(spec.as_ref())?;
+        match array.is_pictures() {
+            true => Err(ArrayError::NoFeatures { name: array.name }),
+            false => Ok(array),
+        }
+    }
+
+    /// [`open`](Self::open) for arrays that may hold pictures.
+    pub(super) fn open_any(spec: &Path) -> Result<Array, ArrayError> {
         let name = spec.display().to_string();
         let (path, key) = split_key(spec);
         let failed = |source| ArrayError::Io { name: name.clone(), source };
@@ -130,6 +145,35 @@ impl Array {
         self.header.shape.get(1).copied().unwrap_or(1)
     }
 
+    /// Whether it has the four dimensions of pictures.
+    pub(super) fn is_pictures(&self) -> bool {
+        self.header.shape.len() == npy::PICTURES
+    }
+
+    /// Whether it lies in an HDF5 file as MATLAB orders its dimensions: one that ends as MATLAB's do.
+    pub(super) fn is_matlab_hdf5(&self) -> bool {
+        let is_mat = self.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("mat"));
+        is_mat && matches!(self.data, Data::Dataset(_))
+    }
+
+    /// Makes rows of `width` values of all dimensions but the first.
+    pub(super) fn flatten(&mut self, width: usize) {
+        self.header.shape.truncate(1);
+        self.header.shape.push(width);
+    }
+
+    /// An array of these bytes, of rows and columns; `path` is where they came from.
+    pub(super) fn in_memory(
+        name: String,
+        path: &Path,
+        element_type: ElementType,
+        shape: [usize; 2],
+        bytes: Vec<u8>,
+    ) -> Array {
+        let header = Header { element_type, shape: shape.to_vec(), bytes: 0, data_bytes: bytes.len() as u64 };
+        Array { name, path: path.to_path_buf(), header, data: Data::Memory(bytes) }
+    }
+
     /// This array with the rows of another below, in memory; as float32 when the types differ.
     ///
     /// The arrays must be equally wide.
@@ -145,9 +189,8 @@ impl Array {
             }
         };
         let name = format!("{} + {}", self.name, below.name);
-        let shape = vec![self.rows() + below.rows(), self.width()];
-        let header = Header { element_type, shape, bytes: 0, data_bytes: bytes.len() as u64 };
-        Ok(Array { name, path: self.path.clone(), header, data: Data::Memory(bytes) })
+        let shape = [self.rows() + below.rows(), self.width()];
+        Ok(Self::in_memory(name, &self.path, element_type, shape, bytes))
     }
 
     /// Refuses an array with a NaN or an infinity, naming the place of the first.
@@ -284,6 +327,9 @@ impl Array {
         out: &mut [T],
         mut convert: impl FnMut(usize, &[u8], &mut [T]) -> Result<(), ArrayError>,
     ) -> Result<(), ArrayError> {
+        if let Data::Dataset(dataset) = &self.data {
+            return convert(0, &dataset.read(rows, &self.name)?, out);
+        }
         let size = self.element_type().bytes();
         let block = BLOCK_BYTES / size;
         // Cannot overflow: the bytes of all rows fit an i64.
@@ -298,6 +344,8 @@ impl Array {
                         .map_err(|source| ArrayError::Io { name: self.name.clone(), source })?;
                     buffer.as_slice()
                 }
+                // Read above, as a whole.
+                Data::Dataset(_) => &[],
                 Data::Memory(data) => {
                     let start = at as usize;
                     data.get(start..start + length).unwrap_or(&[])

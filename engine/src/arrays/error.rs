@@ -103,13 +103,54 @@ pub enum ArrayError {
         /// The array.
         name: String,
     },
-    /// The array has a number of dimensions other than one or two.
-    #[error("{name} has {dimensions} dimensions; one (values) or two (rows, columns) can be read")]
+    /// The array has a number of dimensions other than one, two or four.
+    #[error(
+        "{name} has {dimensions} dimensions; one (values), two (rows, columns) or four (pictures) can be read"
+    )]
     Dimensions {
         /// The array.
         name: String,
         /// How many it has.
         dimensions: usize,
+    },
+    /// The array holds pictures where numbers are needed.
+    #[error(
+        "{name} has four dimensions, as raw pictures have; numbers in one or two are needed here. Pictures stand for \
+         images where an encoder of pictures is named, of the collection or in the file of an experiment"
+    )]
+    NoFeatures {
+        /// The array.
+        name: String,
+    },
+    /// The array has not the shape of pictures.
+    #[error("{name} has the shape {}; pictures in a file of this kind have {wanted}, up to 32,768 pixels a side", tuple(.shape))]
+    NoPictures {
+        /// The array.
+        name: String,
+        /// Its lengths.
+        shape: Vec<usize>,
+        /// The order of lengths in such a file.
+        wanted: &'static str,
+    },
+    /// A published data set has another number of pictures.
+    #[error(
+        "{name} has {found} pictures, in {data} there are {expected}: this is another version of the data"
+    )]
+    OtherPictures {
+        /// The array.
+        name: String,
+        /// Name of the data set.
+        data: &'static str,
+        /// Pictures it has.
+        found: usize,
+        /// Pictures it should have.
+        expected: usize,
+    },
+    /// No raw pictures are distributed of a published data set.
+    #[error("there are no files of raw pictures of {data}, only features; leave the image encoder out")]
+    NoPublishedPictures {
+        /// Name of the data set.
+        data: &'static str,
     },
     /// The rows have no columns.
     #[error("{name} has rows of no values at all")]
@@ -240,6 +281,12 @@ pub enum ArrayError {
         /// What the value should be.
         wanted: &'static str,
     },
+}
+
+/// Lengths as Python prints them.
+fn tuple(shape: &[usize]) -> String {
+    let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("({})", lengths.join(", "))
 }
 
 fn listed(keys: &[String]) -> String {

@@ -81,7 +81,7 @@ impl ElementType {
     }
 }
 
-/// What a header says, checked: one or two dimensions in row order of a readable type.
+/// What a header says, checked: one or two dimensions, or the four of pictures, in row order of a readable type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) element_type: ElementType,
@@ -90,6 +90,17 @@ pub(super) struct Header {
     pub(super) bytes: u64,
     /// Bytes of data announced.
     pub(super) data_bytes: u64,
+}
+
+/// Dimensions of an array of pictures.
+pub(super) const PICTURES: usize = 4;
+
+/// Refuses what is neither values, nor rows of values, nor pictures.
+pub(super) fn check_dimensions(dimensions: usize, name: impl Fn() -> String) -> Result<(), ArrayError> {
+    match dimensions {
+        1 | 2 | PICTURES => Ok(()),
+        _ => Err(ArrayError::Dimensions { name: name(), dimensions }),
+    }
 }
 
 impl Header {
@@ -182,16 +193,14 @@ impl Literal {
         let Some(element_type) = ElementType::from_description(&self.description) else {
             return Err(ArrayError::Elements { name: name(), found: self.description });
         };
-        if !(1..=2).contains(&self.shape.len()) {
-            return Err(ArrayError::Dimensions { name: name(), dimensions: self.shape.len() });
-        }
+        check_dimensions(self.shape.len(), name)?;
         if self.fortran_order && self.shape.len() > 1 {
             return Err(ArrayError::FortranOrder { name: name() });
         }
         let mut shape = Vec::with_capacity(self.shape.len());
         let mut announced = element_type.bytes() as u128;
         for length in &self.shape {
-            // Two lengths below 2^64 and 8 bytes stay below 2^131: saturate, then refuse.
+            // Four lengths below 2^64 and 8 bytes may be more than fits: saturate, then refuse.
             announced = announced.saturating_mul(u128::from(*length));
             let too_large =
                 || ArrayError::TooLarge { name: name(), bytes: announced, limit: i64::MAX as u64 };

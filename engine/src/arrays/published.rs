@@ -3,9 +3,10 @@
 //! Their last rows are the queries and all others are trained on and searched in. They are divided
 //! here once, so that no query can be among the rows trained on.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::{Array, ArrayError, ArrayPairs, LabelMatrix, Result, Split, SplitPairs};
+use crate::{Array, ArrayError, ArrayPairs, LabelMatrix, PictureArray, Result, Split, SplitPairs};
 
 /// A data set of the paper: its files, and the sizes they must have.
 ///
@@ -32,6 +33,8 @@ pub struct PublishedData {
     queries: usize,
     /// Image features, text features, labels.
     parts: [Part; 3],
+    /// File and key of the raw pictures, where they are distributed.
+    pictures: Option<(&'static str, &'static str)>,
 }
 
 /// One matrix of a data set, which may be made of several below each other.
@@ -47,6 +50,7 @@ const fn part(what: &'static str, width: usize, pieces: &'static [(&'static str,
     Part { what, width, pieces }
 }
 
+const PICTURES: &str = "pictures";
 const IMAGE: &str = "image features";
 const TEXT: &str = "text features";
 const LABELS: &str = "labels";
@@ -62,6 +66,7 @@ const SETS: [PublishedData; 4] = [
             part(TEXT, 1386, &[("mirflickr25k-yall.mat", "YAll")]),
             part(LABELS, 24, &[("mirflickr25k-lall.mat", "LAll")]),
         ],
+        pictures: Some(("mirflickr25k-iall.mat", "IAll")),
     },
     PublishedData {
         name: "IAPR TC-12",
@@ -73,6 +78,7 @@ const SETS: [PublishedData; 4] = [
             part(TEXT, 2912, &[("iapr-tc12-rand.mat", "YDatabase"), ("iapr-tc12-rand.mat", "YTest")]),
             part(LABELS, 255, &[("iapr-tc12-rand.mat", "databaseL"), ("iapr-tc12-rand.mat", "testL")]),
         ],
+        pictures: None,
     },
     PublishedData {
         name: "NUS-WIDE",
@@ -84,6 +90,7 @@ const SETS: [PublishedData; 4] = [
             part(TEXT, 1000, &[("nus-wide-tc10-yall.mat", "YAll")]),
             part(LABELS, 10, &[("nus-wide-tc10-lall.mat", "LAll")]),
         ],
+        pictures: Some(("nus-wide-tc10-iall.mat", "IAll")),
     },
     PublishedData {
         name: "MS-COCO",
@@ -95,10 +102,11 @@ const SETS: [PublishedData; 4] = [
             part(TEXT, 300, &[("MSCOCO_deep_doc2vec_data_rand.h5py", "YAll")]),
             part(LABELS, 80, &[("MSCOCO_deep_doc2vec_data_rand.h5py", "LAll")]),
         ],
+        pictures: None,
     },
 ];
 
-/// What a check found of one matrix of a data set.
+/// What a check found of one matrix of a data set, or of its pictures.
 ///
 /// ```
 /// use std::path::Path;
@@ -113,12 +121,14 @@ const SETS: [PublishedData; 4] = [
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CheckedPart {
-    /// "image features", "text features" or "labels".
+    /// "image features", "text features", "labels" or "pictures".
     pub what: &'static str,
     /// The file and key, or files and keys, as looked for.
     pub files: String,
-    /// Rows and columns that there should be.
-    pub expected: [usize; 2],
+    /// Rows that there should be.
+    pub rows: usize,
+    /// Columns that there should be; of pictures any size will do.
+    pub columns: Option<usize>,
     /// What is wrong; nothing when the matrix is as it should be, every value of it.
     pub problem: Option<crate::Error>,
 }
@@ -156,7 +166,7 @@ impl PublishedData {
 
     /// Those of its files that are in a folder.
     pub fn files(&self, folder: &Path) -> Vec<PathBuf> {
-        let pieces = self.parts.iter().flat_map(|part| part.pieces);
+        let pieces = self.parts.iter().flat_map(|part| part.pieces).chain(&self.pictures);
         let mut files: Vec<PathBuf> = pieces.filter_map(|(file, _)| self.find(folder, file)).collect();
         files.dedup();
         files
@@ -170,15 +180,63 @@ impl PublishedData {
     /// [`ArrayError::MissingFile`], [`ArrayError::OtherVersion`] when rows or columns are not those of
     /// the published data, and whatever keeps an array from being read.
     pub fn open(&self, folder: &Path) -> Result<SplitPairs> {
-        let [image, text, labels] = &self.parts;
-        let open = |part: &Part| self.open_part(folder, part);
-        let pairs = ArrayPairs::new(open(image)?, open(text)?)?;
-        let split = Split::last(self.pairs, self.queries)?;
-        SplitPairs::new(pairs, split)?.labels(LabelMatrix::new(&open(labels)?)?)
+        let [image, ..] = &self.parts;
+        let image = self.open_part(folder, image)?;
+        self.open_with(folder, || Ok(image))
     }
 
-    /// Reads every value of every matrix and says what is wrong.
+    /// [`open`](Self::open) with features made of the [`pictures`](Self::pictures) in the place of the published
+    /// ones: `features` is called once everything else is known to be as published.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), as [`pictures`](Self::pictures), and what `features` fails with.
+    pub fn open_pictures(
+        &self,
+        folder: &Path,
+        features: impl FnOnce(&PictureArray) -> Result<Array>,
+    ) -> Result<SplitPairs> {
+        let pictures = self.pictures(folder)?;
+        self.open_with(folder, || features(&pictures))
+    }
+
+    fn open_with(&self, folder: &Path, image: impl FnOnce() -> Result<Array>) -> Result<SplitPairs> {
+        let [_, text, labels] = &self.parts;
+        let text = self.open_part(folder, text)?;
+        let labels = LabelMatrix::new(&self.open_part(folder, labels)?)?;
+        let split = Split::last(self.pairs, self.queries)?;
+        SplitPairs::new(ArrayPairs::new(image()?, text)?, split)?.labels(labels)
+    }
+
+    /// Opens the raw pictures of MIRFLICKR-25K or NUS-WIDE, looked for as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// [`ArrayError::NoPublishedPictures`] for other sets, [`ArrayError::OtherPictures`] when there are not as
+    /// many as pairs, and as [`PictureArray::open`].
+    pub fn pictures(&self, folder: &Path) -> Result<PictureArray> {
+        let data = self.name;
+        let (file, key) = self.pictures.ok_or(ArrayError::NoPublishedPictures { data })?;
+        let pictures = PictureArray::open(self.spec(folder, file, key)?)?;
+        if pictures.rows() != self.pairs {
+            let (name, found) = (pictures.name().to_owned(), pictures.rows());
+            return Err(ArrayError::OtherPictures { name, data, found, expected: self.pairs }.into());
+        }
+        Ok(pictures)
+    }
+
+    /// Reads every value of every matrix and says what is wrong. Raw pictures are looked at where they are, and
+    /// then features of images need not be there.
     pub fn check(&self, folder: &Path) -> Vec<CheckedPart> {
+        let is_there = |file: &str| self.find(folder, file).is_some();
+        let pictures = self.pictures.filter(|(file, _)| is_there(file)).map(|(file, key)| CheckedPart {
+            what: PICTURES,
+            files: format!("{file}:{key}"),
+            rows: self.pairs,
+            columns: None,
+            problem: self.pictures(folder).and_then(|pictures| Ok(pictures.check()?)).err(),
+        });
+        let is_needed = |part: &&Part| {
+            part.what != IMAGE || pictures.is_none() || part.pieces.iter().any(|(file, _)| is_there(file))
+        };
         let check = |part: &Part| {
             let array = self.open_part(folder, part)?;
             match part.what {
@@ -186,7 +244,7 @@ impl PublishedData {
                 _ => Ok(array.check_finite()?),
             }
         };
-        let checked = self.parts.iter().map(|part| CheckedPart {
+        let checked = self.parts.iter().filter(is_needed).map(|part| CheckedPart {
             what: part.what,
             files: part
                 .pieces
@@ -194,23 +252,19 @@ impl PublishedData {
                 .map(|(file, key)| format!("{file}:{key}"))
                 .collect::<Vec<_>>()
                 .join(" + "),
-            expected: [self.pairs, part.width],
+            rows: self.pairs,
+            columns: Some(part.width),
             problem: check(part).err(),
         });
-        checked.collect()
+        let mut checked: Vec<CheckedPart> = checked.collect();
+        checked.extend(pictures);
+        checked
     }
 
     fn open_part(&self, folder: &Path, part: &Part) -> Result<Array> {
         let mut whole: Option<Array> = None;
         for (file, key) in part.pieces {
-            let path = self.find(folder, file).ok_or_else(|| ArrayError::MissingFile {
-                data: self.name,
-                file: (*file).to_owned(),
-                folder: folder.to_path_buf(),
-            })?;
-            let mut spec = path.into_os_string();
-            spec.push(format!(":{key}"));
-            let piece = Array::open(spec)?;
+            let piece = Array::open(self.spec(folder, file, key)?)?;
             whole = Some(match whole {
                 None => piece,
                 Some(above) => {
@@ -227,6 +281,18 @@ impl PublishedData {
         })?;
         self.same_size(&whole, [self.pairs, part.width])?;
         Ok(whole)
+    }
+
+    /// A file and a key of it.
+    fn spec(&self, folder: &Path, file: &str, key: &str) -> Result<OsString> {
+        let path = self.find(folder, file).ok_or_else(|| ArrayError::MissingFile {
+            data: self.name,
+            file: file.to_owned(),
+            folder: folder.to_path_buf(),
+        })?;
+        let mut spec = path.into_os_string();
+        spec.push(format!(":{key}"));
+        Ok(spec)
     }
 
     fn same_size(&self, array: &Array, expected: [usize; 2]) -> Result<()> {
@@ -341,6 +407,36 @@ mod tests {
         assert_eq!(pairs.split().queries, [8, 9, 10, 11]);
     }
 
+    #[cfg(feature = "hdf5")]
+    #[test]
+    fn features_of_pictures_take_the_place_of_the_published_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let [mut set, _] = small();
+        set.pairs = 24;
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/arrays/pictures.mat");
+        std::fs::copy(fixture, folder.path().join("mirflickr25k-iall.mat")).unwrap();
+        let write = |name: &str, matrix: Vec<u8>| {
+            std::fs::write(folder.path().join(name), file(&[matrix])).unwrap();
+        };
+        write("mirflickr25k-lall.mat", flags("LAll", 24, 3, |row, class| row % 3 == class));
+        let mut called = false;
+        let refused = set.open_pictures(folder.path(), |_| {
+            called = true;
+            Err(Error::Canceled)
+        });
+        assert!(matches!(refused, Err(Error::Array(ArrayError::MissingFile { .. }))) && !called);
+        write("mirflickr25k-yall.mat", flags("YAll", 24, 5, |row, column| row % 5 == column));
+        assert!(set.check(folder.path()).iter().all(|part| part.problem.is_none()));
+        let features = |pictures: &PictureArray| {
+            let darkness = |picture: &crate::Picture| picture.rgb().iter().map(|level| level / 2).max();
+            let bytes = pictures.read(0..24)?.iter().filter_map(darkness).collect();
+            Ok(Array::in_memory("made".to_owned(), pictures.path(), crate::ElementType::U8, [24, 1], bytes))
+        };
+        let pairs = set.open_pictures(folder.path(), features).unwrap();
+        assert_eq!(pairs.split().queries, [20, 21, 22, 23]);
+        assert_eq!(pairs.training().unwrap().array(crate::Modality::Image).name(), "made");
+    }
+
     #[test]
     fn other_sizes_missing_files_and_bad_values_are_told() {
         let folder = tempfile::tempdir().unwrap();
@@ -364,8 +460,8 @@ mod tests {
         assert!(matches!(refused, Err(Error::Array(ArrayError::OtherVersion { found: [4, 6], .. }))));
         // The published sizes themselves.
         let refused = PublishedData::named("mirflickr-25k").unwrap().check(folder.path());
-        let expected = refused.iter().map(|part| part.expected).collect::<Vec<_>>();
-        assert_eq!(expected, [[20_015, 4096], [20_015, 1386], [20_015, 24]]);
+        let expected = refused.iter().map(|part| (part.rows, part.columns)).collect::<Vec<_>>();
+        assert_eq!(expected, [4096, 1386, 24].map(|columns| (20_015, Some(columns))));
         assert!(refused.iter().all(|part| part.problem.is_some()));
     }
 }

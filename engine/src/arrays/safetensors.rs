@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, Metadata};
 
 use super::array::Data;
 use super::error::ArrayError;
-use super::npy::{ElementType, Header};
+use super::npy::{ElementType, Header, check_dimensions};
 use super::npz::choose;
 
 /// How the names of such files end: they begin with nothing of their own.
@@ -45,9 +45,7 @@ pub(super) fn open(mut file: File, key: Option<&str>, name: &str) -> Result<(Hea
     let info = metadata.info(&key).ok_or_else(|| damaged("a tensor that it lists is missing"))?;
     let element_type = element_type(info.dtype)
         .ok_or_else(|| ArrayError::Elements { name: name.clone(), found: format!("{:?}", info.dtype) })?;
-    if !matches!(info.shape.len(), 1 | 2) {
-        return Err(ArrayError::Dimensions { name, dimensions: info.shape.len() });
-    }
+    check_dimensions(info.shape.len(), || name.clone())?;
     let elements = info.shape.iter().try_fold(1_usize, |product, length| product.checked_mul(*length));
     let data_bytes = elements.and_then(|elements| elements.checked_mul(element_type.bytes()));
     let (from, to) = info.data_offsets;

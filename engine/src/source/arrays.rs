@@ -1,4 +1,4 @@
-//! Features in arrays.
+//! Features and raw pictures in arrays.
 
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use super::error::SourceError;
 use super::rows::Rows;
 use super::{Item, Position, Source};
-use crate::arrays::{Array, ArrayError};
+use crate::arrays::{Array, ArrayError, PictureArray};
 use crate::{Error, Input, Modality, Schema};
 
-/// Records from arrays of features: row i of each array, line i of each list.
+/// Records from arrays of features or of raw pictures: row i of each array, line i of each list.
 ///
 /// Ids are one a line of a text file; fields are a JSON object a line, whose keys are declared
 /// fields. Collections with automatic ids take no ids, others need them.
@@ -45,6 +45,12 @@ impl ArraySource {
     /// The features of the images: (rows, width), of type float16, float32, float64, uint8 or bool.
     pub fn image(mut self, array: Array) -> Self {
         self.rows.set(Modality::Image, array);
+        self
+    }
+
+    /// Raw pictures instead of features, for a collection with an image encoder.
+    pub fn pictures(mut self, pictures: PictureArray) -> Self {
+        self.rows.pictures = Some(pictures);
         self
     }
 
@@ -89,6 +95,9 @@ impl Source for ArraySource {
     }
 
     fn check(&self, schema: &Schema) -> Result<(), Error> {
+        if let Some(pictures) = &self.rows.pictures {
+            pictures.check_taken(schema)?;
+        }
         for (modality, array) in self.rows.arrays() {
             array.check_features()?;
             if schema.width(modality) != Some(array.width()) {

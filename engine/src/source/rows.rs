@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use super::error::SourceError;
 use super::lines::Lines;
 use super::{Content, Item, Position, files, json, record};
-use crate::arrays::{Array, ArrayError};
+use crate::arrays::{Array, ArrayError, PictureArray};
 use crate::{Error, IdKind, Input, Modality, Record, Schema};
 
 /// Rows read from the arrays at once.
 const ROWS_A_BLOCK: usize = 256;
 
-/// Arrays of images and texts, and lists of ids and fields, of which line i belongs to row i.
+/// Arrays of images and texts, and lists of ids and fields, of which line i belongs to row i. Raw pictures stand in
+/// the place of the images' array.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) arrays: [Option<Array>; 2],
+    pub(super) pictures: Option<PictureArray>,
     pub(super) ids: Option<PathBuf>,
     pub(super) fields: Option<PathBuf>,
 }
@@ -39,12 +41,18 @@ impl Rows {
             .filter_map(|(modality, array)| Some((modality, array.as_ref()?)))
     }
 
+    /// Name, file and number of rows of each array, pictures first.
+    fn columns(&self) -> impl Iterator<Item = (&str, &Path, usize)> {
+        let pictures = self.pictures.iter().map(|array| (array.name(), array.path(), array.rows()));
+        pictures.chain(self.arrays().map(|(_, array)| (array.name(), array.path(), array.rows())))
+    }
+
     pub(super) fn rows(&self) -> u64 {
-        self.arrays().next().map_or(0, |(_, array)| array.rows() as u64)
+        self.columns().next().map_or(0, |(_, _, rows)| rows as u64)
     }
 
     fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
-        let arrays = self.arrays().map(|(_, array)| (array.name(), array.path()));
+        let arrays = self.columns().map(|(name, path, _)| (name, path));
         let ids = self.ids.iter().map(|path| ("ids", path.as_path()));
         let fields = self.fields.iter().map(|path| ("fields", path.as_path()));
         arrays.chain(ids).chain(fields)
@@ -60,20 +68,15 @@ impl Rows {
 
     /// Checks that there is an array, that all have as many rows, and the lists as many lines.
     pub(super) fn check(&self, schema: &Schema) -> Result<(), Error> {
-        let mut arrays = self.arrays();
-        let Some((_, first)) = arrays.next() else {
+        let mut columns = self.columns();
+        let Some((first, _, first_rows)) = columns.next() else {
             return Err(SourceError::Nothing { what: "array" }.into());
         };
-        if let Some((_, second)) = arrays.next()
-            && first.rows() != second.rows()
+        if let Some((second, _, second_rows)) = columns.next()
+            && first_rows != second_rows
         {
-            return Err(ArrayError::RowsDiffer {
-                first: first.name().to_owned(),
-                first_rows: first.rows(),
-                second: second.name().to_owned(),
-                second_rows: second.rows(),
-            }
-            .into());
+            let (first, second) = (first.to_owned(), second.to_owned());
+            return Err(ArrayError::RowsDiffer { first, first_rows, second, second_rows }.into());
         }
         match (schema.id_kind(), &self.ids) {
             (IdKind::Auto, Some(_)) => return Err(SourceError::IdsNotTaken.into()),
@@ -107,12 +110,18 @@ impl Rows {
         let (mut ids, mut fields) = (list(&self.ids)?, list(&self.fields)?);
         let rows = self.rows() as usize;
         let mut row = usize::try_from(start.offset).unwrap_or(rows).min(rows);
+        let rows_a_block =
+            self.pictures.as_ref().map_or(ROWS_A_BLOCK, |pictures| pictures.block().min(ROWS_A_BLOCK));
         while row < rows {
-            let block = row..rows.min(row + ROWS_A_BLOCK);
+            let block = row..rows.min(row + rows_a_block);
             let mut columns = [None, None];
             for (column, array) in columns.iter_mut().zip(&self.arrays) {
                 let read = array.as_ref().map(|array| inputs(array, block.clone())).transpose()?;
                 *column = read.map(Vec::into_iter);
+            }
+            if let (Some(pictures), [image, _]) = (&self.pictures, &mut columns) {
+                let read = pictures.read(block.clone())?.into_iter().map(Input::Pixels);
+                *image = Some(read.collect::<Vec<_>>().into_iter());
             }
             for number in block.clone() {
                 let content = self.record(schema, &mut ids, &mut fields)?.map(|mut record| {
@@ -137,7 +146,7 @@ impl Rows {
 
     /// A row, with the lines that were read for it: any of them may be to blame for an error.
     fn row_name(&self, row: usize, lists: [&List; 2]) -> String {
-        let first = self.arrays().next().map_or("", |(_, array)| array.name());
+        let first = self.columns().next().map_or("", |(name, _, _)| name);
         let lines: String = lists.into_iter().flatten().map(|lines| format!(", {}", lines.name())).collect();
         format!("{first} row {row}{lines}")
     }

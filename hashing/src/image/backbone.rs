@@ -3,6 +3,7 @@
 use super::clip::Clip;
 use super::efficientnet::EfficientNet;
 use super::picture::Picture;
+use super::preparation::Preparation;
 use super::resnet::ResNet;
 use super::vgg::Vgg;
 use super::weights::Weights;
@@ -42,14 +43,19 @@ pub(super) fn has_config(weights: &Weights) -> bool {
     weights.has("vision_model.embeddings.patch_embedding.weight")
 }
 
-/// The network that the names of the tensors tell. `config` is empty for those without one.
-pub(super) fn recognize(weights: &Weights, config: &[u8]) -> Result<Box<dyn Backbone>, Error> {
+/// The network that the names of the tensors tell. `config` is empty for those without one;
+/// `preparation` is for torchvision's.
+pub(super) fn recognize(
+    weights: &Weights,
+    config: &[u8],
+    preparation: Preparation,
+) -> Result<Box<dyn Backbone>, Error> {
     if has_config(weights) {
         Ok(Box::new(Clip::new(weights, config)?))
     } else if weights.has("layer1.0.conv1.weight") {
-        Ok(Box::new(ResNet::new(weights)?))
+        Ok(Box::new(ResNet::new(weights, preparation)?))
     } else if weights.has("features.0.weight") {
-        Ok(Box::new(Vgg::new(weights)?))
+        Ok(Box::new(Vgg::new(weights, preparation)?))
     } else if weights.has("block0.depthwise.weight") {
         Ok(Box::new(EfficientNet::new(weights)?))
     } else {

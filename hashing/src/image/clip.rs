@@ -117,7 +117,7 @@ impl Clip {
         let positions = format!("{name}.position_embedding.weight");
         Ok(Self {
             preparation: Preparation {
-                resized: config.image_size,
+                resized: Some(config.image_size),
                 side: config.image_size,
                 filter: Filter::Bicubic,
                 middle: Middle::Down,

@@ -12,14 +12,14 @@ use twinbit_kernels::Modality;
 use super::backbone::{self, Backbone};
 use super::efficientnet::EfficientNet;
 use super::picture::Picture;
+use super::preparation::Preparation;
 use super::weights::{Weights, invalid};
 use crate::Error;
+use crate::weight_files::weight_files;
 
-/// The file of a folder that holds the weights.
-const WEIGHTS: &str = "model.safetensors";
 /// The file that holds the sizes of a CLIP model.
 const CONFIG: &str = "config.json";
-/// Largest file of weights accepted: eight times the largest network supported (VGG-19, float32).
+/// Most bytes of weights accepted: eight times the largest network supported (VGG-19, float32).
 const MAX_WEIGHTS: u64 = 4 << 30;
 /// Largest configuration accepted.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -76,7 +76,8 @@ impl ImageEncoder {
 
     /// The network of a folder: `model.safetensors` with float16 or float32 weights, named as
     /// torchvision names those of its ResNets (ResNeXt and wide ones, too) and VGGs, or as Hugging
-    /// Face names those of CLIP (`vision_model.…`), beside which a `config.json` lies. The names and
+    /// Face names those of CLIP (`vision_model.…`), beside which a `config.json` lies; or the several
+    /// files that a `model.safetensors.index.json` lists. The names and
     /// shapes tell which network it is, and tensors that it does not need are ignored; see
     /// `docs/backbones.md`.
     ///
@@ -84,18 +85,35 @@ impl ImageEncoder {
     /// [`Error::EncoderFile`] when a file cannot be read or is too large, [`Error::ImageWeights`]
     /// naming the tensor or key that is missing, of a wrong shape or type, or not finite.
     pub fn from_folder(folder: &Path) -> Result<Self, Error> {
-        let bytes = read_weights(folder)?;
-        if backbone::has_config(&Weights::new(&bytes)?) {
-            Self::from_files(&bytes, &read(&folder.join(CONFIG), MAX_CONFIG)?)
-        } else {
-            Self::from_files(&bytes, &[])
-        }
+        Self::prepared(folder, Preparation::TORCHVISION)
     }
 
-    /// The network of a folder with these files; `config` is empty where none is needed.
-    pub(crate) fn from_files(weights: &[u8], config: &[u8]) -> Result<Self, Error> {
-        let backbone = backbone::recognize(&Weights::new(weights)?, config)?;
-        Ok(Self::new(backbone, &hash(&[weights, config])))
+    /// [`from_folder`](Self::from_folder), but a ResNet or a VGG sees the middle 224 x 224 pixels of a
+    /// picture without any resizing, as the public code of UCCH evaluates them; pictures smaller than that
+    /// are enlarged to it. The id tells. Other networks prepare pictures as always.
+    ///
+    /// # Errors
+    /// As [`from_folder`](Self::from_folder).
+    pub fn from_folder_unresized(folder: &Path) -> Result<Self, Error> {
+        Self::prepared(folder, Preparation::UCCH)
+    }
+
+    fn prepared(folder: &Path, preparation: Preparation) -> Result<Self, Error> {
+        let files = read_weights(folder)?;
+        let weights = Weights::of_files(&files)?;
+        let config = match backbone::has_config(&weights) {
+            true => read(&folder.join(CONFIG), MAX_CONFIG)?,
+            false => Vec::new(),
+        };
+        let backbone = backbone::recognize(&weights, &config, preparation)?;
+        let parts: Vec<&[u8]> = files.iter().chain([&config]).map(Vec::as_slice).collect();
+        Ok(Self::new(backbone, &hash(&parts)))
+    }
+
+    /// The ResNet or VGG with these weights.
+    pub(crate) fn from_weights(bytes: &[u8]) -> Result<Self, Error> {
+        let backbone = backbone::recognize(&Weights::new(bytes)?, &[], Preparation::TORCHVISION)?;
+        Ok(Self::new(backbone, &hash(&[bytes])))
     }
 
     fn new(backbone: Box<dyn Backbone>, hash: &str) -> Self {
@@ -160,9 +178,16 @@ impl ImageEncoder {
     }
 }
 
-/// The weights of a folder.
-pub(crate) fn read_weights(folder: &Path) -> Result<Vec<u8>, Error> {
-    read(&folder.join(WEIGHTS), MAX_WEIGHTS)
+/// The weights of a folder, file by file.
+pub(super) fn read_weights(folder: &Path) -> Result<Vec<Vec<u8>>, Error> {
+    let mut left = MAX_WEIGHTS;
+    let mut files = Vec::new();
+    for path in weight_files(folder)? {
+        let file = read(&path, left)?;
+        left = left.saturating_sub(file.len() as u64);
+        files.push(file);
+    }
+    Ok(files)
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {

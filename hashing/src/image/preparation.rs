@@ -3,12 +3,13 @@
 use super::picture::Picture;
 use super::resample::{Filter, Span, resample};
 
-/// Resizing of the shorter side, a square from the middle, and each color's mean and deviation.
+/// Resizing, a square from the middle, and each color's mean and deviation.
 #[derive(Clone, Debug)]
 pub(super) struct Preparation {
-    /// Pixels of the shorter side after resizing.
-    pub(super) resized: usize,
-    /// Side of the square, at most `resized`.
+    /// Pixels of the shorter side after resizing, at least `side`; `None` leaves pictures as they are, but for
+    /// those smaller than the square, whose shorter side becomes the square's.
+    pub(super) resized: Option<usize>,
+    /// Side of the square.
     pub(super) side: usize,
     pub(super) filter: Filter,
     pub(super) middle: Middle,
@@ -28,7 +29,7 @@ pub(super) enum Middle {
 impl Preparation {
     /// What torchvision's networks are evaluated with.
     pub(super) const TORCHVISION: Self = Self {
-        resized: 256,
+        resized: Some(256),
         side: 224,
         filter: Filter::Bilinear,
         middle: Middle::Even,
@@ -36,21 +37,28 @@ impl Preparation {
         deviation: [0.229, 0.224, 0.225],
     };
 
+    /// What the public code of UCCH evaluates the same networks with: the middle, as it is.
+    pub(super) const UCCH: Self = Self { resized: None, ..Self::TORCHVISION };
+
     /// Names it, for an encoder's id.
     pub(super) fn name(&self) -> String {
         let filter = match self.filter {
             Filter::Bilinear => "bilinear",
             Filter::Bicubic => "bicubic",
         };
-        format!("{filter}{}-crop{}", self.resized, self.side)
+        match self.resized {
+            Some(resized) => format!("{filter}{resized}-crop{}", self.side),
+            None => format!("crop{}", self.side),
+        }
     }
 
     /// The square's colors, 3 bytes a pixel.
     pub(super) fn square(&self, picture: &Picture) -> Vec<u8> {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let shorter = width.min(height);
+        let target = self.resized.unwrap_or(shorter.max(self.side));
         let span = |pixels: usize| {
-            let resized = self.resized * pixels / shorter;
+            let resized = target * pixels / shorter;
             Span { resized, first: self.middle.of(resized - self.side), count: self.side }
         };
         resample(picture, span(width), span(height), self.filter)
@@ -136,6 +144,7 @@ mod tests {
                 "bilinear" => (Filter::Bilinear, Middle::Even),
                 _ => (Filter::Bicubic, Middle::Down),
             };
+            let resized = Some(resized);
             let preparation = Preparation { resized, side, filter, middle, ..Preparation::TORCHVISION };
             let got: String = preparation
                 .square(&waves(width, height))
@@ -143,8 +152,24 @@ mod tests {
                 .step_by(every)
                 .map(|level| format!("{level:02x}"))
                 .collect();
-            assert_eq!(got, levels, "{width}x{height} to {resized}, {filter:?}");
+            assert_eq!(got, levels, "{width}x{height} to {resized:?}, {filter:?}");
         }
+    }
+
+    #[test]
+    fn without_resizing_the_middle_is_kept_as_it_is() {
+        let (width, height) = (301, 230);
+        let picture = waves(width, height);
+        let square = Preparation::UCCH.square(&picture);
+        // (301 - 224) / 2 = 38.5 is rounded to 38, (230 - 224) / 2 is 3.
+        let expected = (3..227_usize).flat_map(|y| {
+            let start = (y * width as usize + 38) * 3;
+            picture.rgb()[start..start + 224 * 3].to_vec()
+        });
+        assert!(square.iter().copied().eq(expected));
+        let small = Picture::from_rgb(30, 20, [7, 8, 9].repeat(600)).unwrap();
+        assert_eq!(Preparation::UCCH.square(&small), [7, 8, 9].repeat(224 * 224));
+        assert_eq!(Preparation::UCCH.name(), "crop224");
     }
 
     #[test]

@@ -24,6 +24,7 @@ const STAGES: usize = 4;
 /// The layers with their weights.
 pub(super) struct ResNet {
     name: String,
+    preparation: Preparation,
     stem: Convolution,
     stages: Vec<Vec<Block>>,
     width: usize,
@@ -71,7 +72,7 @@ const PUBLISHED: [(&str, Form); 9] = [
 
 impl ResNet {
     /// Takes the weights out of a file of torchvision's.
-    pub(super) fn new(weights: &Weights) -> Result<Self, Error> {
+    pub(super) fn new(weights: &Weights, preparation: Preparation) -> Result<Self, Error> {
         let stem = Convolution::read(weights, "conv1", Some("bn1"), 3, 2)?;
         let is_bottleneck = weights.has("layer1.0.conv3.weight");
         let groups = if is_bottleneck { Some(groups(weights)?) } else { None };
@@ -96,13 +97,13 @@ impl ResNet {
         }
         let [inner, ..] = weights.sizes::<4>("layer1.0.conv1.weight")?;
         let name = name((counts, groups, inner));
-        Ok(Self { name, stem, stages, width: channels, scratches: Scratches::default() })
+        Ok(Self { name, preparation, stem, stages, width: channels, scratches: Scratches::default() })
     }
 
     /// Features of one square.
     fn square(&self, colors: &[u8], side: usize, scratch: &mut Scratch, features: &mut [f32]) {
         let prepared = sized(&mut scratch.other, side * side * 3);
-        Preparation::TORCHVISION.normalize(colors, prepared);
+        self.preparation.normalize(colors, prepared);
         let channels = self.stem.outputs();
         let smaller = self.stem.output_side(side);
         let output = sized(&mut scratch.inner, smaller * smaller * channels);
@@ -120,7 +121,7 @@ impl ResNet {
 
 impl Backbone for ResNet {
     fn name(&self) -> String {
-        format!("{}-{}-r{REVISION}", self.name, Preparation::TORCHVISION.name())
+        format!("{}-{}-r{REVISION}", self.name, self.preparation.name())
     }
 
     fn width(&self) -> usize {
@@ -129,8 +130,7 @@ impl Backbone for ResNet {
 
     fn features(&self, pictures: &[Picture], features: &mut [f32]) {
         for (picture, row) in pictures.iter().zip(features.chunks_exact_mut(self.width)) {
-            let preparation = Preparation::TORCHVISION;
-            self.square_features(&preparation.square(picture), preparation.side, row);
+            self.square_features(&self.preparation.square(picture), self.preparation.side, row);
         }
     }
 

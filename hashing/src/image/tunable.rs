@@ -2,13 +2,15 @@
 //! batch norm away; training needs it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use super::ImageEncoder;
+use super::backbone;
 use super::batch_norm::Statistics;
+use super::encoder::read_weights;
 use super::preparation::Preparation;
 use super::tape::{Parameters, Place, Tape, Value};
 use super::weights::{Weights, invalid};
@@ -69,10 +71,22 @@ impl<T: Real> Forward<'_, T> {
     }
 }
 
+/// The ResNet or VGG of a folder as one file: the folder's own, or one that stands for its several files.
+pub(crate) fn tunable_file(folder: &Path) -> Result<Vec<u8>, Error> {
+    let mut files = read_weights(folder)?;
+    match files.len() {
+        1 => Ok(files.remove(0)),
+        _ => TunableBackbone::<f32>::from_weights(&Weights::of_files(&files)?)?.to_bytes(),
+    }
+}
+
 impl<T: Real> TunableBackbone<T> {
     /// The network of a file, as a folder holds it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let weights = Weights::new(bytes)?;
+        Self::from_weights(&Weights::new(bytes)?)
+    }
+
+    fn from_weights(weights: &Weights) -> Result<Self, Error> {
         let kind = if weights.has("layer1.0.conv1.weight") {
             Kind::ResNet
         } else if weights.has("features.0.weight") {
@@ -83,7 +97,7 @@ impl<T: Real> TunableBackbone<T> {
             ));
         };
         // Checks names and shapes.
-        ImageEncoder::from_files(bytes, &[])?;
+        backbone::recognize(weights, &[], Preparation::TORCHVISION)?;
         let (mut parameters, mut statistics) = (BTreeMap::new(), BTreeMap::new());
         for (name, shape) in weights.names() {
             let values = |name| -> Result<Vec<T>, Error> {
@@ -303,6 +317,7 @@ impl<T: Real> Pass<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ImageEncoder;
     use super::*;
     use crate::image::Picture;
     use crate::random::{Purpose, stream, unit};
@@ -327,7 +342,7 @@ mod tests {
             let backbone = TunableBackbone::<f32>::from_bytes(&bytes).unwrap();
             let forward = backbone.forward(&middle, side, Mode::Evaluation).unwrap();
             let features = forward.features();
-            let encoder = ImageEncoder::from_files(&bytes, &[]).unwrap();
+            let encoder = ImageEncoder::from_weights(&bytes).unwrap();
             let expected = encoder.encode(std::slice::from_ref(&picture)).unwrap();
             assert_eq!(features.len(), expected.len());
             assert!(expected.iter().any(|&value| value > 0.1));
@@ -335,7 +350,7 @@ mod tests {
                 assert!((got - expected).abs() < 1e-4, "{got} is not {expected}");
             }
             // What it writes is what it read.
-            let again = ImageEncoder::from_files(&backbone.to_bytes().unwrap(), &[]).unwrap();
+            let again = ImageEncoder::from_weights(&backbone.to_bytes().unwrap()).unwrap();
             assert_eq!(again.encode(std::slice::from_ref(&picture)).unwrap(), expected);
         }
     }

@@ -28,6 +28,7 @@ const TOGETHER: usize = 7;
 /// The layers with their weights.
 pub(super) struct Vgg {
     name: String,
+    preparation: Preparation,
     layers: Vec<Layer>,
     classifier: [Pointwise; 2],
     scratches: Scratches<Scratch>,
@@ -56,7 +57,7 @@ struct Scratch {
 
 impl Vgg {
     /// Takes the weights out of a file of torchvision's.
-    pub(super) fn new(weights: &Weights) -> Result<Self, Error> {
+    pub(super) fn new(weights: &Weights, preparation: Preparation) -> Result<Self, Error> {
         let (layers, channels, has_norm) = layers(weights)?;
         let poolings = layers.iter().filter(|layer| matches!(layer, Layer::Pooling)).count();
         if poolings != POOLINGS {
@@ -71,14 +72,14 @@ impl Vgg {
         // The classifier has three layers with weights.
         let depth = layers.len() - poolings + 3;
         let name = format!("vgg{depth}{}", if has_norm { "-bn" } else { "" });
-        Ok(Self { name, layers, classifier: [first, second], scratches: Scratches::default() })
+        Ok(Self { name, preparation, layers, classifier: [first, second], scratches: Scratches::default() })
     }
 
     /// The last pooling's output for one square.
     fn pooled(&self, colors: &[u8], mut side: usize, scratch: &mut Scratch, pooled: &mut [f32]) {
         let Scratch { pixels, other, rows, .. } = scratch;
         let mut channels = 3;
-        Preparation::TORCHVISION.normalize(colors, sized(pixels, side * side * channels));
+        self.preparation.normalize(colors, sized(pixels, side * side * channels));
         for layer in &self.layers {
             match layer {
                 Layer::Convolution(convolution) => {
@@ -101,7 +102,7 @@ impl Vgg {
 
 impl Backbone for Vgg {
     fn name(&self) -> String {
-        format!("{}-{}-r{REVISION}", self.name, Preparation::TORCHVISION.name())
+        format!("{}-{}-r{REVISION}", self.name, self.preparation.name())
     }
 
     fn width(&self) -> usize {
@@ -113,7 +114,7 @@ impl Backbone for Vgg {
     }
 
     fn features(&self, pictures: &[Picture], features: &mut [f32]) {
-        let preparation = Preparation::TORCHVISION;
+        let preparation = &self.preparation;
         let squares: Vec<u8> = pictures.iter().flat_map(|picture| preparation.square(picture)).collect();
         self.square_features(&squares, preparation.side, features);
     }

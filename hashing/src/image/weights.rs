@@ -1,6 +1,6 @@
-//! Reads the network's weights out of a safetensors file.
+//! Reads the network's weights out of safetensors files.
 
-use safetensors::tensor::SafeTensors;
+use safetensors::tensor::{SafeTensors, TensorView};
 
 use crate::Error;
 use crate::floats::finite_floats;
@@ -9,36 +9,52 @@ use crate::transformer::TensorSource;
 /// Most numbers of one tensor accepted; VGG's largest has 103 million.
 const MOST_NUMBERS: usize = 1 << 28;
 
-/// Tensors of an image encoder's file.
+/// Tensors of an image encoder's file, or of several.
 pub(super) struct Weights<'a> {
-    tensors: SafeTensors<'a>,
+    files: Vec<SafeTensors<'a>>,
 }
 
 impl<'a> Weights<'a> {
     /// Reads the header of a file. The tensors themselves are checked when they are asked for.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        match SafeTensors::deserialize(bytes) {
-            Ok(tensors) => Ok(Self { tensors }),
-            Err(error) => Err(invalid(format!("it is not a safetensors file ({error})"))),
-        }
+        Self::of_files([bytes])
+    }
+
+    /// Reads the headers of files that hold the tensors of one network.
+    pub(super) fn of_files<B: AsRef<[u8]> + ?Sized + 'a>(
+        files: impl IntoIterator<Item = &'a B>,
+    ) -> Result<Self, Error> {
+        let read = |file: &'a B| {
+            SafeTensors::deserialize(file.as_ref())
+                .map_err(|error| invalid(format!("it is not a safetensors file ({error})")))
+        };
+        Ok(Self { files: files.into_iter().map(read).collect::<Result<_, _>>()? })
+    }
+
+    fn find(&self, name: &str) -> Option<TensorView<'a>> {
+        self.files.iter().find_map(|file| file.tensor(name).ok())
     }
 
     /// Whether there is a tensor of this name.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.tensors.tensor(name).is_ok()
+        self.find(name).is_some()
     }
 
     /// The names of all tensors, sorted, and their shapes.
     pub(super) fn names(&self) -> Vec<(String, Vec<usize>)> {
-        let mut names: Vec<_> =
-            self.tensors.iter().map(|(name, tensor)| (name.into(), tensor.shape().to_vec())).collect();
+        let mut names: Vec<_> = self
+            .files
+            .iter()
+            .flat_map(|file| file.iter())
+            .map(|(name, tensor)| (name.into(), tensor.shape().to_vec()))
+            .collect();
         names.sort_unstable();
         names
     }
 
     /// The shape of tensor `name`, none of whose `N` sides may be zero.
     pub(super) fn sizes<const N: usize>(&self, name: &str) -> Result<[usize; N], Error> {
-        let Ok(tensor) = self.tensors.tensor(name) else {
+        let Some(tensor) = self.find(name) else {
             return Err(invalid(format!("tensor {name} is missing")));
         };
         match tensor.shape().try_into() {
@@ -52,7 +68,7 @@ impl<'a> Weights<'a> {
 
     /// The numbers of tensor `name`, which must have the given shape and be finite.
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        let Ok(tensor) = self.tensors.tensor(name) else {
+        let Some(tensor) = self.find(name) else {
             return Err(invalid(format!("tensor {name} is missing")));
         };
         if tensor.shape() != shape {

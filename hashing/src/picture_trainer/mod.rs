@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::Error;
 use crate::checkpoint::{BackboneProgress, Checkpoint, Progress};
 use crate::epoch::Epoch;
-use crate::image::{ImageEncoder, Picture, TunableBackbone, read_weights};
+use crate::image::{ImageEncoder, Picture, TunableBackbone, tunable_file};
 use crate::machine::TrainingMachine;
 use crate::optimizer::OptimizerState;
 use crate::processor::OnProcessor;
@@ -82,7 +82,7 @@ impl PictureTrainer {
             return Err(Error::BackboneOnCard);
         }
         self.trainer.config().validate()?;
-        TunableBackbone::<f32>::from_bytes(&read_weights(&self.folder)?)?;
+        TunableBackbone::<f32>::from_bytes(&tunable_file(&self.folder)?)?;
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl PictureTrainer {
         pictures: &PictureOf<'_>,
         observer: &mut dyn Observer,
     ) -> Result<PictureOutcome, Error> {
-        self.fit_from(read_weights(&self.folder)?, None, texts, pictures, observer)
+        self.fit_from(tunable_file(&self.folder)?, None, texts, pictures, observer)
     }
 
     /// Goes on from a checkpoint, on the same pairs, from the same folder and with the same settings; the
@@ -113,7 +113,7 @@ impl PictureTrainer {
         pictures: &PictureOf<'_>,
         observer: &mut dyn Observer,
     ) -> Result<PictureOutcome, Error> {
-        self.fit_from(read_weights(&self.folder)?, Some(checkpoint), texts, pictures, observer)
+        self.fit_from(tunable_file(&self.folder)?, Some(checkpoint), texts, pictures, observer)
     }
 
     /// Trains from the backbone of a file.
@@ -130,7 +130,7 @@ impl PictureTrainer {
         }
         let config = self.trainer.config();
         let mut backbone = TunableBackbone::from_bytes(&weights)?;
-        let mut source = Encoded { texts, pictures, encoder: ImageEncoder::from_files(&weights, &[])? };
+        let mut source = Encoded { texts, pictures, encoder: ImageEncoder::from_weights(&weights)? };
         let setup = self.trainer.set_up(&source)?;
         let origin = setup.origin(texts).of_pictures(pictures);
         // A run is told apart by the backbone that it began with.
@@ -144,7 +144,7 @@ impl PictureTrainer {
                 let saved = checkpoint.take_backbone(self.is_frozen)?;
                 let (run, state) = checkpoint.into_run(config, &began, &origin, self.trainer.machine())?;
                 backbone = TunableBackbone::from_bytes(&saved.file)?;
-                source.encoder = ImageEncoder::from_files(&saved.file, &[])?;
+                source.encoder = ImageEncoder::from_weights(&saved.file)?;
                 let optimizer = saved.optimizer(config.optimizer, backbone.parameters())?;
                 weights = saved.file;
                 (run, state, optimizer, saved.best)
@@ -164,7 +164,7 @@ impl PictureTrainer {
             let (loss, step_ms) = epoch.end();
             if tunes {
                 weights = tuning.backbone.to_bytes()?;
-                source.encoder = ImageEncoder::from_files(&weights, &[])?;
+                source.encoder = ImageEncoder::from_weights(&weights)?;
             }
             let report = EpochReport {
                 epoch: number + 1,

@@ -77,7 +77,7 @@ fn best(outcome: &PictureOutcome) -> f64 {
 fn a_backbone_that_trains_along_scores_better_than_a_frozen_one() {
     let (frozen, tuned) = (fit(12, 12), fit(1, 12));
     assert!(best(&tuned) > best(&frozen) + 0.1, "{} is not better than {}", best(&tuned), best(&frozen));
-    let encoder = ImageEncoder::from_files(&tuned.backbone, &[]).unwrap();
+    let encoder = ImageEncoder::from_weights(&tuned.backbone).unwrap();
     assert_eq!(tuned.outcome.model.spec().image_featurizer, encoder.id());
     assert_ne!(tuned.backbone, frozen.backbone);
     assert_eq!(frozen.backbone, toy_backbone(), "a frozen backbone is that of the file");

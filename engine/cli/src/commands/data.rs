@@ -24,6 +24,8 @@ pub enum Action {
 
 It knows MIRFLICKR-25K, IAPR TC-12, NUS-WIDE and MS-COCO by the file names of the authors, in
 DIR or in the folders of their layout below it; an .npz archive of the same name and keys does, too.
+Of MIRFLICKR-25K and NUS-WIDE it knows the raw pictures as well (mirflickr25k-iall.mat and
+nus-wide-tc10-iall.mat), which may be there instead of the image features.
 An experiment names such a folder by `folder` (see `twinbit experiment --help`).")]
 pub struct CheckArguments {
     /// Folder of the files
@@ -38,7 +40,9 @@ struct Checked<'a> {
     what: &'a str,
     files: &'a str,
     rows: usize,
-    columns: usize,
+    /// Nothing for pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    columns: Option<usize>,
     problem: Option<String>,
 }
 
@@ -60,7 +64,7 @@ pub fn run(action: &Action, session: &Session) -> Result {
         let parts = set.check(folder);
         spinner.finish_and_clear();
         for part in parts {
-            let [rows, columns] = part.expected;
+            let (rows, columns) = (part.rows, part.columns);
             let problem = part.problem.map(|problem| Failure::from(problem).to_string());
             problems += usize::from(problem.is_some());
             if session.output.is_json() {
@@ -73,7 +77,7 @@ pub fn run(action: &Action, session: &Session) -> Result {
                 set.name().to_owned(),
                 part.what.to_owned(),
                 rows.to_string(),
-                columns.to_string(),
+                columns.map(|columns| columns.to_string()).unwrap_or_default(),
                 state,
             ]);
         }

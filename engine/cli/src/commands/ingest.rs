@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::ProgressBar;
 use twinbit::{
-    Array, ArraySource, CodeSource, Collection, Ingest, IngestObserver, IngestOutcome, IngestProgress,
-    IngestReport, Modality, OnError,
+    Array, ArraySource, CodeSource, Collection, ImageArray, Ingest, IngestObserver, IngestOutcome,
+    IngestProgress, IngestReport, Modality, OnError,
 };
 
 use crate::commands::sources::{PairFiles, WhenWrong};
@@ -35,6 +35,8 @@ use crate::session::Session;
     twinbit ingest features.db embeddings-folder
   Features in arrays:
     twinbit ingest features.db --image image.npy --text tags.npz:tags --ids ids.txt --fields meta.jsonl
+  Raw pictures in an array:
+    twinbit ingest photos.db --image mirflickr25k-iall.mat:IAll --text mirflickr25k-yall.mat:YAll
   Ready-made codes:
     twinbit ingest codes.db --codes image=image-codes.npy --codes text=text-codes.npy")]
 pub struct Arguments {
@@ -49,7 +51,8 @@ pub struct Arguments {
     #[command(flatten)]
     files: PairFiles,
     /// Image features: rows of float16, float32 or uint8, in a .npy, .npz, .safetensors or MATLAB .mat file;
-    /// FILE:KEY names an array of several
+    /// FILE:KEY names an array of several. Or raw pictures, which the collection's encoder makes features of:
+    /// uint8 of four dimensions, (pictures, height, width, 3), in MATLAB 7.3 files (height, width, 3, pictures)
     #[arg(long, value_name = "X.npy", conflicts_with_all = ["sources", "codes"])]
     image: Option<PathBuf>,
     /// Text features, row by row the partners of the image features
@@ -147,7 +150,10 @@ fn runs<'a>(arguments: &Arguments, collection: &Collection) -> Result<Vec<(Strin
     if arguments.sources.is_empty() {
         let mut source = ArraySource::new();
         if let Some(path) = &arguments.image {
-            source = source.image(Array::open(path)?);
+            source = match ImageArray::open(path)? {
+                ImageArray::Features(array) => source.image(array),
+                ImageArray::Pictures(pictures) => source.pictures(pictures),
+            };
         }
         if let Some(path) = &arguments.text {
             source = source.text(Array::open(path)?);

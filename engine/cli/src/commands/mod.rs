@@ -18,6 +18,7 @@ pub mod index;
 pub mod ingest;
 pub mod list;
 pub mod model;
+pub mod pictures;
 pub mod rename;
 pub mod restore;
 pub mod search;

@@ -4,7 +4,7 @@
 mod dataset;
 
 #[cfg(feature = "hdf5")]
-pub(super) use dataset::open;
+pub(super) use dataset::{Rows, open};
 
 use super::mat;
 
@@ -28,6 +28,22 @@ impl Writer {
         }
         let ends = start.len() >= mat::HEADER_BYTES && start.ends_with(&[2, b'I', b'M']);
         (start.starts_with(mat::MAGIC) && ends).then_some(Self::Matlab)
+    }
+}
+
+/// Rows of a file that this build does not read: there are none.
+#[cfg(not(feature = "hdf5"))]
+#[derive(Debug)]
+pub(super) enum Rows {}
+
+#[cfg(not(feature = "hdf5"))]
+impl Rows {
+    pub(super) fn read(
+        &self,
+        _rows: std::ops::Range<usize>,
+        _name: &str,
+    ) -> Result<Vec<u8>, super::error::ArrayError> {
+        match *self {}
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::weight_files::weight_files;
 
 /// Longest file of settings or of a tokenizer that is read.
 const LONGEST: u64 = 256 << 20;
@@ -21,8 +22,13 @@ impl<'a> Folder<'a> {
         Self { path }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The files with the weights.
+    pub(super) fn weights(&self) -> Result<Vec<PathBuf>, Error> {
+        weight_files(self.path)
     }
 
     /// A file's bytes; `None` where there is no such file.

@@ -25,8 +25,6 @@ use crate::transformer::Scratch;
 
 /// Part of the id: raised when tokenizing or the forward pass changes its results.
 const REVISION: u32 = 1;
-/// Name of the file with the weights.
-const WEIGHTS: &str = "model.safetensors";
 /// Most layers, and most numbers a token has in any of them.
 const MOST_LAYERS: usize = 1 << 10;
 const MOST_WIDTH: usize = 1 << 16;
@@ -82,7 +80,8 @@ impl fmt::Debug for TextTower {
 
 impl TextTower {
     /// Reads a folder in the layout of Hugging Face: `config.json`, `model.safetensors` (float32, float16 or
-    /// bfloat16) and `tokenizer.json`, or for BERT `vocab.txt`.
+    /// bfloat16; or the files that `model.safetensors.index.json` lists) and `tokenizer.json`, or for BERT
+    /// `vocab.txt`.
     ///
     /// | `model_type` | features |
     /// |---|---|
@@ -213,7 +212,7 @@ impl Sizes {
         description: &[u8],
     ) -> Result<Tensors, Error> {
         let context = format!("{}, {settings}, {most} tokens;", self.name);
-        Tensors::open(&folder.path(WEIGHTS), &[context.as_bytes(), description].concat())
+        Tensors::open(&folder.weights()?, &[context.as_bytes(), description].concat())
     }
 }
 

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use twinbit::{
-    Array, ArrayPairs, CodeBits, LabelMatrix, PairSource, PublishedData, Split, SplitPairs, TrainConfig,
+    Array, ArrayPairs, CodeBits, ImageArray, ImageEncoding, LabelMatrix, PairSource, PictureArray,
+    PublishedData, Split, SplitPairs, TrainConfig,
 };
 
 use super::beside;
 use super::runs::state_of;
+use crate::commands::pictures::features;
 use crate::commands::train::Hyper;
 use crate::failure::{Failure, Result};
+use crate::session::Session;
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -31,6 +34,8 @@ struct Data {
     name: String,
     folder: Option<PathBuf>,
     image: Option<PathBuf>,
+    #[serde(rename = "image-encoder")]
+    image_encoder: Option<String>,
     text: Option<PathBuf>,
     label: Option<PathBuf>,
     test: Option<usize>,
@@ -56,7 +61,7 @@ enum Queries<'a> {
 impl Data {
     /// What the table means, or what is wrong with it.
     fn source(&self) -> std::result::Result<Source<'_>, String> {
-        let Self { name, folder, image, text, label, test, split } = self;
+        let Self { name, folder, image, text, label, test, split, .. } = self;
         if let Some(folder) = folder {
             if image.is_some() || text.is_some() || label.is_some() || test.is_some() || split.is_some() {
                 return Err(
@@ -152,17 +157,32 @@ impl Experiment {
         self.method.iter().map(|method| method.name.as_str())
     }
 
-    /// Opens the arrays; returns with the pairs what tells these data apart from others.
-    pub fn pairs(&self, file: &Path) -> Result<(SplitPairs, String)> {
-        match self.data.source().map_err(|what| Failure::new(format!("{}: {what}", file.display())))? {
-            Source::Published(data, folder) => {
-                let folder = beside(file, folder);
-                let pairs = data.open(&folder)?;
-                let files = data.files(&folder);
-                Ok((pairs, format!("{}{}", state_of(files.iter().map(PathBuf::as_path))?, data.name())))
-            }
-            Source::Arrays(arrays, queries) => open(file, arrays, &queries),
-        }
+    /// Opens the arrays, and makes features of raw pictures; returns with the pairs what tells these data apart
+    /// from others.
+    pub fn pairs(&self, file: &Path, session: &Session) -> Result<(SplitPairs, String)> {
+        let encoder = self.data.image_encoder.as_deref().map(|name| encoding(file, name));
+        let pairs =
+            match self.data.source().map_err(|what| Failure::new(format!("{}: {what}", file.display())))? {
+                Source::Published(data, folder) => {
+                    let folder = beside(file, folder);
+                    let mut features = String::new();
+                    let pairs = match &encoder {
+                        None => data.open(&folder)?,
+                        Some(encoder) => data
+                            .open_pictures(&folder, |pictures| {
+                                let array = encoded(pictures, encoder, session)?;
+                                features = array.name().to_owned();
+                                Ok(array)
+                            })
+                            .map_err(told)?,
+                    };
+                    let files = data.files(&folder);
+                    let state = state_of(files.iter().map(PathBuf::as_path))?;
+                    (pairs, format!("{state}{}{features}", data.name()))
+                }
+                Source::Arrays(arrays, queries) => open(file, arrays, &queries, encoder.as_ref(), session)?,
+            };
+        Ok(pairs)
     }
 
     /// Every run: the method's name, and its settings.
@@ -184,26 +204,80 @@ impl Experiment {
     }
 }
 
+/// The encoder that a file names: one that comes with the program, or a folder.
+fn encoding(file: &Path, name: &str) -> ImageEncoding {
+    name.parse().unwrap_or_else(|_| ImageEncoding::Folder(beside(file, Path::new(name))))
+}
+
+fn encoded(pictures: &PictureArray, encoder: &ImageEncoding, session: &Session) -> twinbit::Result<Array> {
+    features(pictures, session, |watch| pictures.features(encoder, watch))
+}
+
+fn told(error: twinbit::Error) -> Failure {
+    match error {
+        twinbit::Error::Canceled => Failure::new("the experiment was interrupted before its first run"),
+        other => other.into(),
+    }
+}
+
 /// Opens arrays that a file names.
-fn open(file: &Path, arrays: [&Path; 3], queries: &Queries<'_>) -> Result<(SplitPairs, String)> {
+fn open(
+    file: &Path,
+    arrays: [&Path; 3],
+    queries: &Queries<'_>,
+    encoder: Option<&ImageEncoding>,
+    session: &Session,
+) -> Result<(SplitPairs, String)> {
     let open = |path: &Path| Array::open(beside(file, path));
     let [image, text, label] = arrays;
-    let (image, text, label) = (open(image)?, open(text)?, open(label)?);
+    let (image, text, label) = (ImageArray::open(beside(file, image))?, open(text)?, open(label)?);
+    let labels = LabelMatrix::new(&label)?;
     let (split, test) = match queries {
         Queries::File(path) => (Some(open(path)?), None),
         Queries::Last(count) => (None, Some(*count)),
     };
-    let files = [&image, &text, &label].into_iter().chain(&split);
-    let state = format!("{}{arrays:?} {test:?}", state_of(files.map(Array::path))?);
-    let pairs = ArrayPairs::new(image, text)?;
-    let split = match split {
-        Some(split) => Split::from_array(&split, pairs.pairs())?,
-        None => Split::last(pairs.pairs(), test.unwrap_or(0))?,
+    let others = [&text, &label].into_iter().chain(&split).map(Array::path);
+    let files = [image.path()].into_iter().chain(others);
+    let mut state = format!("{}{arrays:?} {test:?}", state_of(files)?);
+    let divided = |rows: usize| -> Result<Split> {
+        let split = match &split {
+            Some(split) => Split::from_array(split, rows)?,
+            None => Split::last(rows, test.unwrap_or(0))?,
+        };
+        match split.queries.is_empty() {
+            true => Err(Failure::new(format!("{}: the split names no queries to test with", file.display()))),
+            false => Ok(split),
+        }
     };
-    if split.queries.is_empty() {
-        return Err(Failure::new(format!("{}: the split names no queries to test with", file.display())));
-    }
-    Ok((SplitPairs::new(pairs, split)?.labels(LabelMatrix::new(&label)?)?, state))
+    let image = match (image, encoder) {
+        (ImageArray::Features(array), None) => array,
+        (ImageArray::Features(array), Some(_)) => {
+            return Err(Failure::new(format!(
+                "{}: {} holds features already; leave image-encoder out",
+                file.display(),
+                array.name()
+            )));
+        }
+        (ImageArray::Pictures(pictures), None) => {
+            return Err(Failure::new(format!(
+                "{}: {} holds raw pictures; say by image-encoder what makes features of them",
+                file.display(),
+                pictures.name()
+            )));
+        }
+        (ImageArray::Pictures(pictures), Some(encoder)) => {
+            pictures.check_partner(&text)?;
+            // It takes long: what else is wrong is told before.
+            divided(pictures.rows())?;
+            pictures.check_partner(&label)?;
+            let array = encoded(&pictures, encoder, session).map_err(told)?;
+            state.push_str(array.name());
+            array
+        }
+    };
+    let pairs = ArrayPairs::new(image, text)?;
+    let split = divided(pairs.pairs())?;
+    Ok((SplitPairs::new(pairs, split)?.labels(labels)?, state))
 }
 
 /// The first value that is there before.

@@ -36,6 +36,10 @@ The file, with paths relative to it:
   # name = \"MIRFLICKR-25K\"
   # folder = \"MIRFLICKR25K\"
 
+  # with either, where the images are raw pictures (uint8; mirflickr25k-iall.mat of a published set),
+  # what makes features of them, once, before the first run:
+  # image-encoder = \"efficientnet-lite0\"   # or a folder, such as \"models/vgg19\"
+
   [run]
   bits = [16, 32, 64, 128]
   seeds = [1, 2, 3]
@@ -87,14 +91,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     let experiment = Experiment::read(&arguments.file)?;
     let out = arguments.out.clone().unwrap_or_else(|| arguments.file.with_extension(""));
     let mut table = Table::new(&experiment, &out)?;
-    let (pairs, data) = experiment.pairs(&arguments.file)?;
+    // Fails when a pool is there already, which nothing before this starts.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(session.threads()).build_global();
+    interrupt::listen();
+    let (pairs, data) = experiment.pairs(&arguments.file, session)?;
     let pairs = pairs.device_of(&session.builder())?.precision(arguments.precision);
     let machines = Machines { device: session.device(), precision: arguments.precision };
     let resumed = arguments.resume.then_some(machines);
     let mut runs = Runs::open(table::named(&out, ".runs.csv"), data, resumed)?;
-    // Fails when a pool is there already, which nothing before this starts.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(session.threads()).build_global();
-    interrupt::listen();
     let trials = experiment.trials()?;
     let bar = session.progress.bar("experiment", trials.len() as u64);
     for (method, config) in trials {

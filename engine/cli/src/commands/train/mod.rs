@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use twinbit::{Collection, Model, Outcome, Precision, Scores};
+use twinbit::{Collection, Model, Outcome, PictureArray, Precision, Scores};
 
+use crate::commands::pictures::features;
 use crate::curves;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -40,7 +41,8 @@ pub struct Arguments {
     /// Folder of the database
     #[arg(value_name = "DB")]
     db: PathBuf,
-    /// Image features to train on instead of what the collection holds
+    /// Image features to train on instead of what the collection holds; or raw pictures for its encoder, as `ingest`
+    /// takes them
     #[arg(long, value_name = "X.npy", requires = "text")]
     image: Option<PathBuf>,
     /// Text features, row by row the partners of the image features
@@ -114,7 +116,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
     }
     let (outcome, test) = match (&arguments.image, &arguments.text) {
         (Some(image), Some(text)) => {
-            let pairs = arguments.split.open(image, text)?.device_of(&session.builder())?;
+            let encoded = |pictures: &PictureArray| {
+                let made = features(pictures, session, |watch| collection.picture_features(pictures, watch));
+                made.map_err(|error| match error {
+                    twinbit::Error::Canceled => Failure::new("interrupted before training began"),
+                    other => other.into(),
+                })
+            };
+            let pairs = arguments.split.open(image, text, encoded)?.device_of(&session.builder())?;
             let trainer = match pairs.label_matrix() {
                 Some(labels) => trainer.labels(labels.of(&pairs.split().training)?),
                 None => trainer,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use twinbit::{Array, ArrayPairs, LabelMatrix, PairSource, Split, SplitPairs};
+use twinbit::{Array, ArrayPairs, ImageArray, LabelMatrix, PairSource, PictureArray, Split, SplitPairs};
 
 use crate::failure::{Failure, Result};
 
@@ -23,24 +23,43 @@ pub struct SplitArguments {
 }
 
 impl SplitArguments {
-    /// The pairs of two arrays, divided and labeled as asked.
-    pub fn open(&self, image: &Path, text: &Path) -> Result<SplitPairs> {
-        // Rows that hold nothing cost nothing to announce: refused before there is a list of them.
-        let pairs = ArrayPairs::new(Array::open(image)?, Array::open(text)?)?;
-        let rows = pairs.pairs();
-        let split = match (self.test, &self.split) {
-            (Some(test), _) => Split::last(rows, test),
-            (None, Some(path)) => Split::from_array(&Array::open(path)?, rows),
-            (None, None) => Split::all(rows),
+    /// The pairs of two arrays, divided and labeled as asked; `features` makes those of raw pictures.
+    pub fn open(
+        &self,
+        image: &Path,
+        text: &Path,
+        features: impl FnOnce(&PictureArray) -> Result<Array>,
+    ) -> Result<SplitPairs> {
+        let (image, text) = (ImageArray::open(image)?, Array::open(text)?);
+        let image = match image {
+            ImageArray::Features(array) => array,
+            ImageArray::Pictures(pictures) => {
+                pictures.check_partner(&text)?;
+                // It takes long: what else is wrong is told before.
+                self.split(pictures.rows())?;
+                self.stored_labels(pictures.rows())?;
+                features(&pictures)?
+            }
         };
-        let pairs = SplitPairs::new(pairs, split?)?;
+        // Rows that hold nothing cost nothing to announce: refused before there is a list of them.
+        let pairs = ArrayPairs::new(image, text)?;
+        let split = self.split(pairs.pairs())?;
+        let pairs = SplitPairs::new(pairs, split)?;
         Ok(match &self.label {
             Some(path) => pairs.labels(read_labels(path)?)?,
             None => pairs,
         })
     }
 
-    /// Labels of what a collection holds, which must be this many pairs.
+    fn split(&self, rows: usize) -> Result<Split> {
+        Ok(match (self.test, &self.split) {
+            (Some(test), _) => Split::last(rows, test)?,
+            (None, Some(path)) => Split::from_array(&Array::open(path)?, rows)?,
+            (None, None) => Split::all(rows)?,
+        })
+    }
+
+    /// Labels of this many pairs.
     pub fn stored_labels(&self, pairs: usize) -> Result<Option<LabelMatrix>> {
         let Some(path) = &self.label else { return Ok(None) };
         let labels = read_labels(path)?;

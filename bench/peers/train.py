@@ -136,12 +136,20 @@ def measure(way, hidden, steps, threads, image_width=IMAGE, pair_count=PAIRS, de
 
 
 def measure_card(device="cuda", hidden="8192", pairs="18015"):
-    """One JSON object a line: a way and a precision."""
+    """One JSON object a line: a way and a precision. One that fails is told, and the next one comes."""
+    failed = False
     for precision in ("float32", "tf32", "bfloat16"):
         for way in WAYS:
-            found = measure(way, int(hidden), 50, 2, 4096, int(pairs), device, precision)
+            named = {"engine": WAYS[way], "precision": precision}
+            try:
+                found = measure(way, int(hidden), 50, 2, 4096, int(pairs), device, precision)
+            except Exception as error:
+                failed = True
+                print(json.dumps({**named, "error": str(error)}), flush=True)
+                continue
             found = {name: round(value, 4) for name, value in found.items()}
-            print(json.dumps({"engine": WAYS[way], "precision": precision, **found}), flush=True)
+            print(json.dumps({**named, **found}), flush=True)
+    sys.exit(failed)
 
 
 def last_line(command):

@@ -11,6 +11,7 @@ constexpr unsigned CHAIN_DEPTH = 8;   // inputs in shared memory at once
 constexpr unsigned CHAIN_EACH = 4;    // adjacent rows, or outputs, of a thread; it has two such groups of each
 constexpr unsigned CHAIN_GROUPS = 2;
 constexpr unsigned CHAIN_LOADS = CHAIN_TILE * CHAIN_DEPTH / BLOCK_THREADS;
+static_assert(CHAIN_LOADS == 4, "a load of 16 bytes");
 constexpr unsigned CHAIN_PADDING = 4;  // keeps the writes of a warp in different banks
 
 struct ChainShared {
@@ -19,7 +20,8 @@ struct ChainShared {
     float weights[2][CHAIN_DEPTH][CHAIN_TILE + CHAIN_PADDING];
 };
 
-// The share of a thread in a tile of a matrix of `inputs` columns, zeros beyond its ends.
+// The share of a thread in a tile of a matrix of `inputs` columns, zeros beyond its ends; the matrix begins
+// at a multiple of 16 bytes.
 struct ChainLoads {
     float values[CHAIN_LOADS];
 
@@ -28,10 +30,20 @@ struct ChainLoads {
         constexpr unsigned THREADS_A_ROW = CHAIN_DEPTH / CHAIN_LOADS;
         const uint32_t row = first + threadIdx.x / THREADS_A_ROW;
         const uint32_t column = input + threadIdx.x % THREADS_A_ROW * CHAIN_LOADS;
-        const float* from = matrix + static_cast<uint64_t>(row) * inputs;
+        const float* from = matrix + static_cast<uint64_t>(row) * inputs + column;
+        // Rows of whole 16 bytes take one load, a quarter of the memory's requests.
+        if (inputs % CHAIN_LOADS == 0) {
+            float4 four = {0.0f, 0.0f, 0.0f, 0.0f};
+            if (row < count && column < inputs) four = __ldg(reinterpret_cast<const float4*>(from));
+            values[0] = four.x;
+            values[1] = four.y;
+            values[2] = four.z;
+            values[3] = four.w;
+            return;
+        }
 #pragma unroll
         for (unsigned i = 0; i < CHAIN_LOADS; ++i) {
-            values[i] = row < count && column + i < inputs ? __ldg(from + column + i) : 0.0f;
+            values[i] = row < count && column + i < inputs ? __ldg(from + i) : 0.0f;
         }
     }
 

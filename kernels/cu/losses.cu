@@ -3,41 +3,49 @@
 #include "sums.cuh"
 #include "training.cuh"
 
+// Words of a code whose gradient is computed at once: both sides of their bits are a block's threads.
+constexpr unsigned WORDS_AT_ONCE = BLOCK_WARPS / 2;
+// Keys of a warp that are read before any is added to its sums.
+constexpr unsigned KEYS_AT_ONCE = 8;
+
 struct ContrastiveShared {
     float2 outputs[MOST_BITS];
-    float2 parts[BLOCK_WARPS][WARP];
+    float2 parts[BLOCK_WARPS][WORDS_AT_ONCE][WARP];
     WarpValues<float> values;
 };
 
-// Turn one side's logits into their gradient, p_j - t_j, and give its loss. Every thread holds the
-// same keys as when it wrote them.
-template <class Side>
-__device__ float softmax(const ContrastiveArgument& argument, float2* weights, WarpValues<float>& values, Side side) {
+// Turn the logits of both sides into their gradients, p_j - t_j, and give the sum of their losses. Every
+// thread holds the same keys as when it wrote them.
+__device__ __forceinline__ float softmax(const ContrastiveArgument& argument, float2* weights, WarpValues<float>& values) {
     const uint32_t count = argument.count;
     const auto target = [&](uint32_t key) {
         return key == 0 ? argument.own_target : key <= argument.neighbors ? argument.neighbor_target : 0.0f;
     };
     // The largest logit is taken off first, so that no exponential overflows.
-    float largest = -INFINITY, expected = 0.0f;
+    float2 largest = {-INFINITY, -INFINITY}, expected = {0.0f, 0.0f};
     for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
-        const float logit = side(weights[key]);
-        largest = fmaxf(largest, logit);
-        if (key <= argument.neighbors) expected += target(key) * logit;
+        const float2 logits = weights[key];
+        largest = {fmaxf(largest.x, logits.x), fmaxf(largest.y, logits.y)};
+        if (key > argument.neighbors) continue;
+        expected.x += target(key) * logits.x;
+        expected.y += target(key) * logits.y;
     }
-    largest = block_max(largest, values);
-    expected = block_sum(expected, values);
-    float total = 0.0f;
+    largest = {block_max(largest.x, values), block_max(largest.y, values)};
+    expected = {block_sum(expected.x, values), block_sum(expected.y, values)};
+    float2 total = {0.0f, 0.0f};
     for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
-        float& weight = side(weights[key]);
-        weight = expf(weight - largest);
-        total += weight;
+        float2 weight = weights[key];
+        weight = {expf(weight.x - largest.x), expf(weight.y - largest.y)};
+        weights[key] = weight;
+        total.x += weight.x;
+        total.y += weight.y;
     }
-    total = block_sum(total, values);
+    total = {block_sum(total.x, values), block_sum(total.y, values)};
     for (uint32_t key = threadIdx.x; key < count; key += BLOCK_THREADS) {
-        float& weight = side(weights[key]);
-        weight = weight / total - target(key);
+        const float2 weight = weights[key];
+        weights[key] = {weight.x / total.x - target(key), weight.y / total.y - target(key)};
     }
-    return logf(total) + (largest - expected);
+    return logf(total.x) + (largest.x - expected.x) + (logf(total.y) + (largest.y - expected.y));
 }
 
 // Keys that are signs, packed to words of 32: a dot product is a sum of +-h.
@@ -121,9 +129,8 @@ __device__ __forceinline__ void contrastive_loss(const ContrastiveArgument& argu
     const uint64_t output = static_cast<uint64_t>(sample) * bits;
     const uint32_t* keys = argument.keys ? argument.keys + static_cast<uint64_t>(sample) * count : nullptr;
     float2* weights = argument.weights + static_cast<uint64_t>(sample) * count;
-    const auto row_of = [&](uint32_t key) {
-        return keys ? keys[key] : key == 0 ? sample : key <= sample ? key - 1 : key;
-    };
+    const auto row_of_batch = [&](uint32_t key) { return key == 0 ? sample : key <= sample ? key - 1 : key; };
+    const auto row_of = [&](uint32_t key) { return keys ? keys[key] : row_of_batch(key); };
     for (uint32_t i = threadIdx.x; i < words * 32; i += BLOCK_THREADS) {
         float2 both = {0.0f, 0.0f};  // the last word's unused bits
         if (i < bits) both = {argument.image[output + i], argument.text[output + i]};
@@ -131,31 +138,59 @@ __device__ __forceinline__ void contrastive_loss(const ContrastiveArgument& argu
     }
     __syncthreads();
     key_rows.logits(argument, shared.outputs, weights, row_of);
-    const float image_loss = softmax(argument, weights, shared.values, [](float2& both) -> float& { return both.x; });
-    const float text_loss = softmax(argument, weights, shared.values, [](float2& both) -> float& { return both.y; });
-    if (threadIdx.x == 0) argument.losses[sample] = image_loss + text_loss;
+    const float loss = softmax(argument, weights, shared.values);
+    if (threadIdx.x == 0) argument.losses[sample] = loss;
     __syncthreads();
-    // The gradient: every warp adds up its share of the keys, a value a lane, then the shares are added.
+    // The gradient: every warp adds up its share of the keys, for some words a value of each a lane, so
+    // that a key's weights are read once for all of them; then the shares are added.
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const float scale = argument.scale * argument.share;
-    for (uint32_t word = 0; word < words; ++word) {
-        float2 sums = {0.0f, 0.0f};
-#pragma unroll 4
-        for (uint32_t key = warp; key < count; key += BLOCK_WARPS) {
-            const float number = key_rows.value(row_of(key), word, lane);
-            const float2 both = weights[key];
-            sums.x += number * both.x;
-            sums.y += number * both.y;
+    for (uint32_t first = 0; first < words; first += WORDS_AT_ONCE) {
+        float2 sums[WORDS_AT_ONCE] = {};
+        for (uint32_t start = warp; start < count; start += KEYS_AT_ONCE * BLOCK_WARPS) {
+            // Beyond the last key that one is read again, with weights of 0. No branch is between the reads.
+            const auto key_of = [&](unsigned i) { return min(start + i * BLOCK_WARPS, count - 1); };
+            uint32_t rows[KEYS_AT_ONCE];
+            if (keys) {
+#pragma unroll
+                for (unsigned i = 0; i < KEYS_AT_ONCE; ++i) rows[i] = keys[key_of(i)];
+            } else {
+#pragma unroll
+                for (unsigned i = 0; i < KEYS_AT_ONCE; ++i) rows[i] = row_of_batch(key_of(i));
+            }
+            float2 both[KEYS_AT_ONCE];
+            float numbers[KEYS_AT_ONCE][WORDS_AT_ONCE];
+#pragma unroll
+            for (unsigned i = 0; i < KEYS_AT_ONCE; ++i) {
+                both[i] = weights[key_of(i)];
+                if (start + i * BLOCK_WARPS >= count) both[i] = {0.0f, 0.0f};
+#pragma unroll
+                for (unsigned word = 0; word < WORDS_AT_ONCE; ++word) {
+                    numbers[i][word] = first + word < words ? key_rows.value(rows[i], first + word, lane) : 0.0f;
+                }
+            }
+#pragma unroll
+            for (unsigned i = 0; i < KEYS_AT_ONCE; ++i) {
+#pragma unroll
+                for (unsigned word = 0; word < WORDS_AT_ONCE; ++word) {
+                    sums[word].x += numbers[i][word] * both[i].x;
+                    sums[word].y += numbers[i][word] * both[i].y;
+                }
+            }
         }
-        shared.parts[warp][lane] = sums;
+#pragma unroll
+        for (unsigned word = 0; word < WORDS_AT_ONCE; ++word) shared.parts[warp][word][lane] = sums[word];
         __syncthreads();
-        const uint32_t place = word * 32 + lane;
-        if (warp < 2 && place < bits) {
+        const unsigned word = warp % WORDS_AT_ONCE;
+        const bool image = warp < WORDS_AT_ONCE;
+        const uint32_t place = (first + word) * WARP + lane;
+        if (place < bits) {
             float sum = 0.0f;
             for (unsigned part = 0; part < BLOCK_WARPS; ++part) {
-                sum += warp == 0 ? shared.parts[part][lane].x : shared.parts[part][lane].y;
+                const float2 both = shared.parts[part][word][lane];
+                sum += image ? both.x : both.y;
             }
-            (warp == 0 ? argument.image_gradient : argument.text_gradient)[output + place] = sum * scale;
+            (image ? argument.image_gradient : argument.text_gradient)[output + place] = sum * scale;
         }
         __syncthreads();
     }

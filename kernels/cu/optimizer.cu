@@ -3,6 +3,9 @@
 #include "sums.cuh"
 #include "training.cuh"
 
+// Groups of numbers that a thread reads before it adds any: a block has little else to do meanwhile.
+constexpr unsigned SQUARES_READS = 4;
+
 struct SquaresShared {
     WarpValues<double> values;
 };
@@ -12,9 +15,19 @@ KERNEL(BLOCK_THREADS) sum_squares(ARGUMENT(SquaresArgument, argument)) {
     SHARED(SquaresShared, shared);
     const uint64_t stride = static_cast<uint64_t>(gridDim.x) * BLOCK_THREADS;
     double sum = 0.0;
-    for (uint64_t i = static_cast<uint64_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x; i < argument.count; i += stride) {
-        const double value = argument.values[i];
-        sum += value * value;
+    for (uint64_t start = static_cast<uint64_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x; start < argument.count;
+         start += SQUARES_READS * stride) {
+        float4 groups[SQUARES_READS];
+#pragma unroll
+        for (unsigned read = 0; read < SQUARES_READS; ++read) {
+            const uint64_t i = start + read * stride;
+            groups[read] = i < argument.count ? argument.values[i] : float4{0.0f, 0.0f, 0.0f, 0.0f};
+        }
+#pragma unroll
+        for (unsigned read = 0; read < SQUARES_READS; ++read) {
+            const double x = groups[read].x, y = groups[read].y, z = groups[read].z, w = groups[read].w;
+            sum += (x * x + y * y) + (z * z + w * w);
+        }
     }
     sum = block_sum(sum, shared.values);
     if (threadIdx.x == 0) argument.sums[blockIdx.x] = sum;

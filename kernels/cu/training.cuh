@@ -180,9 +180,9 @@ struct BankArgument {
 };
 
 struct SquaresArgument {
-    const float* values;
+    const float4* values;
     double* sums;  // one for each block
-    uint64_t count;
+    uint64_t count;  // of groups of 4 numbers
 };
 
 // What a step leaves for the host.

@@ -10,6 +10,8 @@ mod blocks;
 mod cases;
 #[path = "support/compiled.rs"]
 mod compiled;
+#[path = "support/differences.rs"]
+mod differences;
 
 use blocks::Blocks;
 use cases::{Case, Numbers, Spread};

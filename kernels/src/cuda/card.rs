@@ -1,18 +1,18 @@
 //! A card through its driver, which is opened when the program runs.
 
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::sys::{self, CUresult};
-use cudarc::driver::{
-    CudaContext, CudaEvent, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice, result,
-};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError, result};
 
 use super::card_capture::{Capturing, Graph};
+use super::card_module;
 use super::card_products::Blas;
-use super::{Captured, CudaError, Identity, Kernel, Launch, Machine, Memory, Module};
+use super::card_staging::Staging;
+use super::{Captured, CudaError, Identity, Launch, Machine, Memory};
 
 /// The CUDA version whose PTX the embedded kernels are.
 const NEEDED: i32 = 13_000;
@@ -20,9 +20,6 @@ const NEEDED: i32 = 13_000;
 const OLDEST: i32 = 8;
 /// Blocks per multiprocessor in a launch: more than run at once, so that all of them stay busy.
 const BLOCKS: u32 = 8;
-/// Large copies go through two page-locked buffers of this many bytes: while one is on its way to
-/// the card, the other is filled.
-const STAGING_BYTES: usize = 8 << 20;
 /// Freed memory up to this many bytes is kept for the next search, which then allocates for free.
 const KEPT_BYTES: u64 = 1 << 30;
 
@@ -34,28 +31,12 @@ pub struct Card {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     capturing: Capturing,
-    functions: Functions,
-    staging: Mutex<Option<[Staging; 2]>>,
+    functions: Vec<card_module::Function>,
+    staging: Staging,
     name: String,
     capability: (i32, i32),
     cuda_version: i32,
     multiprocessors: u32,
-}
-
-/// The kernels' functions in the order of [`Kernel::ALL`]. Their modules stay loaded as long as
-/// the context of the device, which the process keeps.
-struct Functions(Vec<sys::CUfunction>);
-
-// SAFETY: a function's handle may be used by any thread that has made its context current, and
-// nothing is changed through it.
-unsafe impl Send for Functions {}
-// SAFETY: as above.
-unsafe impl Sync for Functions {}
-
-/// A page-locked buffer and the event after which it may be filled again.
-struct Staging {
-    buffer: PinnedHostSlice<u8>,
-    copied: CudaEvent,
 }
 
 /// Memory of a [`Card`].
@@ -134,8 +115,8 @@ impl Card {
             blas: Mutex::new(None),
             stream: context.new_stream().map_err(failed("open a stream"))?,
             capturing: Capturing::new(context.new_stream().map_err(failed("open a stream"))?),
-            functions: load_functions()?,
-            staging: Mutex::new(None),
+            functions: card_module::load_kernels()?,
+            staging: Staging::default(),
             name: context.name().map_err(failed("tell the card's name"))?,
             capability: (major, minor),
             cuda_version: found,
@@ -194,34 +175,23 @@ impl Card {
         self.context.bind_to_thread().map_err(failed("use the card on this thread"))
     }
 
-    fn new_staging(&self) -> Result<Staging, CudaError> {
-        // SAFETY: the buffer is read only where it was written before.
-        let buffer = unsafe { self.context.alloc_pinned(STAGING_BYTES) }
-            .map_err(failed("allocate page-locked memory"))?;
-        let copied = self.context.new_event(None).map_err(failed("create an event"))?;
-        Ok(Staging { buffer, copied })
+    /// Let go of the memory that was freed and is kept for the next search, so that others can have it.
+    fn release_freed(&self) -> Result<(), DriverError> {
+        // Memory is freed in the order of the stream.
+        self.stream.synchronize()?;
+        if !self.context.has_async_alloc() {
+            return Ok(());
+        }
+        // SAFETY: the context's device exists.
+        let pool = unsafe { result::device::get_default_mem_pool(self.context.cu_device()) }?;
+        // SAFETY: the pool is the device's.
+        unsafe { sys::cuMemPoolTrimTo(pool, 0) }.result()
     }
 
-    /// Copy through the page-locked buffers.
-    fn write_staged(&self, address: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffers = match &mut *staging {
-            Some(buffers) => buffers,
-            none => none.insert([self.new_staging()?, self.new_staging()?]),
-        };
-        for (number, chunk) in bytes.chunks(STAGING_BYTES).enumerate() {
-            let Staging { buffer, copied } = &mut buffers[number % 2];
-            copied.synchronize().map_err(failed("wait for a copy"))?;
-            let place = &mut buffer.as_mut_slice().map_err(failed("use page-locked memory"))?[..chunk.len()];
-            place.copy_from_slice(chunk);
-            let to = address + (number * STAGING_BYTES) as u64;
-            // SAFETY: the caller's memory is as long as the bytes; the buffer is neither written nor
-            // freed before `copied`, which is recorded next (freeing it waits for the device).
-            unsafe { result::memcpy_htod_async(to, place, self.stream.cu_stream()) }
-                .map_err(failed("copy to the card"))?;
-            copied.record(&self.stream).map_err(failed("record an event"))?;
-        }
-        Ok(())
+    fn allocate_once(&self, bytes: usize) -> Result<CudaSlice<u8>, DriverError> {
+        // The driver refuses to allocate nothing.
+        // SAFETY: whoever reads the memory has written it before, in copies or in kernels.
+        unsafe { self.stream.alloc::<u8>(bytes.max(1)) }
     }
 }
 
@@ -242,11 +212,14 @@ unsafe impl Machine for Card {
     }
 
     fn allocate(&self, bytes: usize) -> Result<CardMemory, CudaError> {
-        // The driver refuses to allocate nothing.
-        // SAFETY: whoever reads the memory has written it before, in copies or in kernels.
-        let slice = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error.0 {
-            CUresult::CUDA_ERROR_OUT_OF_MEMORY => CudaError::OutOfMemory { bytes },
-            _ => failed("allocate memory")(error),
+        let refused = |error: DriverError| error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+        // What was freed a moment ago may not be where it can be used again.
+        let slice = match self.allocate_once(bytes) {
+            Err(error) if refused(error) => self.release_freed().and_then(|()| self.allocate_once(bytes)),
+            other => other,
+        };
+        let slice = slice.map_err(|error| {
+            if refused(error) { CudaError::OutOfMemory { bytes } } else { failed("allocate memory")(error) }
         })?;
         let address = slice.device_ptr(&self.stream).0;
         Ok(CardMemory { owner: self.identity, slice, address })
@@ -260,13 +233,8 @@ unsafe impl Machine for Card {
         }
         self.bind()?;
         let to = memory.address + offset as u64;
-        if bytes.len() > STAGING_BYTES {
-            return self.write_staged(to, bytes);
-        }
-        // SAFETY: the memory is as long as the bytes, as asserted. From memory that is not
-        // page-locked the driver has taken the bytes when the call returns.
-        unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }
-            .map_err(failed("copy to the card"))
+        // SAFETY: the memory is as long as the bytes, as asserted, and is freed in the order of the stream.
+        unsafe { self.staging.copy(&self.stream, to, bytes) }.map_err(failed("copy to the card"))
     }
 
     fn read(&self, memory: &CardMemory, offset: usize, bytes: &mut [u8]) -> Result<(), CudaError> {
@@ -286,7 +254,7 @@ unsafe impl Machine for Card {
 
     unsafe fn launch(&self, launch: Launch, argument: &[u8]) -> Result<(), CudaError> {
         self.bind()?;
-        let function = self.functions.0[launch.kernel as usize];
+        let function = self.functions[launch.kernel as usize].handle();
         let blocks = (launch.blocks[0], launch.blocks[1], 1);
         let mut parameters = [argument.as_ptr().cast_mut().cast::<c_void>()];
         let threads = (launch.kernel.threads(), 1, 1);
@@ -317,32 +285,6 @@ unsafe impl Machine for Card {
     }
 }
 
-/// Load the modules into the current context and find the kernels.
-fn load_functions() -> Result<Functions, CudaError> {
-    let mut modules = Vec::new();
-    for module in Module::ALL {
-        let ptx = CString::new(module.ptx()).map_err(|_| CudaError::Driver {
-            action: "load a kernel",
-            reason: "the embedded PTX holds a zero byte".into(),
-        })?;
-        // SAFETY: the text ends with a zero byte, and the driver copies what it needs of it.
-        let loaded = unsafe { result::module::load_data(ptx.as_ptr().cast()) };
-        modules.push((module, loaded.map_err(failed("compile the kernels for the card"))?));
-    }
-    let mut functions = Vec::new();
-    for kernel in Kernel::ALL {
-        for &(module, loaded) in &modules {
-            if module == kernel.module() {
-                let name = CString::new(kernel.name()).unwrap_or_default();
-                // SAFETY: the module was loaded above and is never unloaded.
-                let function = unsafe { result::module::get_function(loaded, name) };
-                functions.push(function.map_err(failed("find a kernel"))?);
-            }
-        }
-    }
-    Ok(Functions(functions))
-}
-
 /// Let the device keep some freed memory, where it can keep any.
 fn keep_freed_memory(context: &Arc<CudaContext>) -> Result<(), CudaError> {
     if !context.has_async_alloc() {
@@ -361,8 +303,27 @@ fn keep_freed_memory(context: &Arc<CudaContext>) -> Result<(), CudaError> {
 
 /// The error for a call that the driver refused. The name of its number is ours: asking the driver
 /// for it could fail again.
-fn failed(action: &'static str) -> impl FnOnce(DriverError) -> CudaError {
-    move |error| CudaError::Driver { action, reason: format!("{:?}", error.0) }
+pub(super) fn failed(action: &'static str) -> impl FnOnce(DriverError) -> CudaError {
+    move |error| CudaError::Driver { action, reason: reason(error.0) }
+}
+
+/// The name of an error, and what to do about those after which every call fails.
+fn reason(error: CUresult) -> String {
+    let lost = matches!(
+        error,
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUresult::CUDA_ERROR_INVALID_PC
+            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUresult::CUDA_ERROR_LAUNCH_FAILED
+            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+            | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
+    );
+    let advice = if lost { "; this process cannot use the card any more: start it again" } else { "" };
+    format!("{error:?}{advice}")
 }
 
 #[cfg(test)]
@@ -376,5 +337,13 @@ mod tests {
             Err(CudaError::NoDriver | CudaError::DriverTooOld { .. } | CudaError::NoDevice { .. }) => {}
             Err(error) => panic!("{error}"),
         }
+    }
+
+    #[test]
+    fn a_lost_card_is_told_from_a_refused_call() {
+        let text = |error| failed("launch a kernel")(DriverError(error)).to_string();
+        let lost = text(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        assert!(lost.contains("CUDA_ERROR_ILLEGAL_ADDRESS") && lost.contains("start it again"), "{lost}");
+        assert!(!text(CUresult::CUDA_ERROR_INVALID_VALUE).contains("start it again"));
     }
 }

@@ -208,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_driver_and_card_can_load_every_module() {
+        for module in Module::ALL {
+            // PTX ISA 9.0 is that of CUDA 13.0; see `CudaError::DRIVER`.
+            assert!(module.ptx().contains(".version 9.0\n.target sm_80\n"), "{module:?}");
+            assert!(!module.ptx().contains(".extern"), "{module:?} declares what it does not hold");
+        }
+    }
+
+    #[test]
     fn the_layout_decides_the_kernel() {
         let scan = |bits| Kernel::scan(CodeBits::new(bits).unwrap()).name();
         assert_eq!(scan(8), "scan_1_word");

@@ -23,7 +23,11 @@ mod card;
 #[cfg(feature = "cuda")]
 mod card_capture;
 #[cfg(feature = "cuda")]
+mod card_module;
+#[cfg(feature = "cuda")]
 mod card_products;
+#[cfg(feature = "cuda")]
+mod card_staging;
 mod error;
 mod kernel;
 mod launch;

@@ -207,6 +207,10 @@ unsafe impl Machine for Blocks {
             }
             words
         };
+        // What every card refuses.
+        let [across, down] = launch.blocks;
+        let fits = (1..=i32::MAX as u32).contains(&across) && (1..=65_535).contains(&down);
+        assert!(fits && argument.len() <= 4096, "{launch:?} with {} bytes", argument.len());
         if self.note(|| Noted::Launch(launch, words())) {
             return Ok(());
         }

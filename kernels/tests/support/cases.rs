@@ -3,6 +3,8 @@
 use twinbit_kernels::cuda::{DeviceCodes, DeviceMask, Machine, Plan, Search, SegmentHit, Target, Variant};
 use twinbit_kernels::{CodeBits, Codes, CodesBuf, RowMask, distance};
 
+use crate::differences::same;
+
 /// Numbers that depend on nothing but the seed (SplitMix64).
 #[derive(Debug, Clone)]
 pub(crate) struct Numbers(u64);
@@ -145,14 +147,15 @@ impl Case {
                 assert_eq!((nearest.len(), within.len()), (queries.rows(), queries.rows()));
                 for query in 0..queries.rows() {
                     let what = format!("{} bits, {variant:?}, query {query}, k {k}", queries.bits());
-                    assert_eq!(nearest[query], self.expected(query, u32::MAX, k), "{what}");
-                    assert_eq!(within[query], self.expected(query, radius, k), "{what}, radius {radius}");
+                    same(&what, &nearest[query], &self.expected(query, u32::MAX, k));
+                    let what = format!("{what}, radius {radius}");
+                    same(&what, &within[query], &self.expected(query, radius, k));
                 }
             }
             let expected = |query| self.expected(query, radius, usize::MAX).len() as u64;
             let expected: Vec<u64> = (0..queries.rows()).map(expected).collect();
             let counts = search.count_within(queries, radius).unwrap();
-            assert_eq!(counts, expected, "{} bits, radius {radius}", queries.bits());
+            same(&format!("{} bits, rows within {radius}", queries.bits()), &counts, &expected);
         });
     }
 }

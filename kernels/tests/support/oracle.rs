@@ -122,14 +122,14 @@ impl Oracle {
         pass.squashed.iter().map(|value| value.atanh()).collect()
     }
 
-    /// One step; `keys` are rows of the bank, or the batch's own.
+    /// One step up to the optimizer, which [`update`](Self::update) is; `keys` are rows of the bank, or the
+    /// batch's own.
     pub(crate) fn step(
         &mut self,
         settings: &StepSettings,
         features: [&[f32]; 2],
         pairs: &[u32],
         keys: Option<&[u32]>,
-        learning_rate: f64,
     ) -> Outcome {
         let bits = self.bits();
         let samples = pairs.len();
@@ -148,9 +148,7 @@ impl Oracle {
         let ranking = if alpha < 1.0 { ranking(settings, outputs, bits, &mut gradients) } else { 0.0 };
         let gradients =
             [0, 1].map(|side| backward(&self.networks[side], &passes[side], &gradients[side], bits));
-        let all = gradients.iter().flatten().flat_map(|layer| &layer.values);
-        let norm = all.map(|value| value * value).sum::<f64>().sqrt();
-        self.update(settings, &gradients, norm, learning_rate);
+        let norm = norm_of(&gradients);
         self.update_bank(pairs, outputs, if keys.is_some() { settings.momentum } else { 0.0 });
         let outputs = passes.map(|pass| pass.outputs);
         Outcome { contrastive, ranking, norm, outputs, gradients }
@@ -213,9 +211,13 @@ impl Oracle {
         loss
     }
 
-    fn update(&mut self, settings: &StepSettings, gradients: &[Vec<Layer64>; 2], norm: f64, rate: f64) {
+    /// Clip some gradients and let the optimizer take them. They are those that the machine found, compared
+    /// with the step's before: Adam divides by their size, so that in the first steps those near 0, which
+    /// rounding decides about, would move parameters as far as all others.
+    pub(crate) fn update(&mut self, settings: &StepSettings, gradients: &[Vec<Layer>; 2], rate: f64) {
+        let gradients = gradients.each_ref().map(|layers| layers.iter().map(Layer64::new).collect());
         self.updates += 1;
-        let clip = (settings.clip_norm / (norm + 1e-6)).min(1.0);
+        let clip = (settings.clip_norm / (norm_of(&gradients) + 1e-6)).min(1.0);
         let correct = |beta: f64| 1.0 - beta.powi(self.updates as i32);
         for (side, layers) in self.networks.iter_mut().enumerate() {
             for (number, layer) in layers.iter_mut().enumerate() {
@@ -253,6 +255,12 @@ impl Oracle {
             row.copy_from_slice(&mean);
         }
     }
+}
+
+/// The l2 norm of all gradients together.
+fn norm_of(gradients: &[Vec<Layer64>; 2]) -> f64 {
+    let all = gradients.iter().flatten().flat_map(|layer| &layer.values);
+    all.map(|value| value * value).sum::<f64>().sqrt()
 }
 
 fn normalize(row: &mut [f64]) {

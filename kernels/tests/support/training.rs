@@ -7,6 +7,7 @@ use twinbit_kernels::cuda::train::{
 use twinbit_kernels::{CodeBits, CodesBuf, pack_signs};
 
 use crate::cases::Numbers;
+use crate::differences::same;
 use crate::oracle::{Layer64, Oracle, Outcome, draw_keys};
 
 /// The largest error of float32, relative to the largest number of a tensor.
@@ -116,12 +117,46 @@ pub(crate) const CHANGES: [fn(&mut StepSettings); 20] = [
 ];
 
 /// What comes out of the steps of two epochs.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Trained {
     losses: Vec<StepLosses>,
     gradients: [Vec<Layer>; 2],
     keys: Vec<u32>,
     state: TrainingState,
+}
+
+/// The losses of a step as numbers.
+pub(crate) fn losses_of(step: &StepLosses) -> [f64; 4] {
+    [step.contrastive, step.ranking, step.total, step.gradient_norm]
+}
+
+/// Panic unless two runs gave the same numbers.
+pub(crate) fn same_trained(what: &str, got: &Trained, expected: &Trained) {
+    same(
+        &format!("{what}, losses of the steps"),
+        &got.losses.iter().map(losses_of).collect::<Vec<_>>(),
+        &expected.losses.iter().map(losses_of).collect::<Vec<_>>(),
+    );
+    same(&format!("{what}, keys"), &got.keys, &expected.keys);
+    let all = |trained: &Trained| {
+        let TrainingState { networks, moments: [first, second], .. } = &trained.state;
+        [&trained.gradients, networks, first, second].map(Clone::clone)
+    };
+    for (kind, (got, expected)) in ["gradients", "parameters", "first moments", "second moments"]
+        .iter()
+        .zip(all(got).iter().zip(&all(expected)))
+    {
+        for (side, (got, expected)) in got.iter().zip(expected).enumerate() {
+            assert_eq!(got.len(), expected.len(), "{what}, layers of {kind}");
+            for (layer, (got, expected)) in got.iter().zip(expected).enumerate() {
+                let what = format!("{what}, {kind} of network {side}, layer {layer}");
+                same(&format!("{what}, weight"), &got.weight, &expected.weight);
+                same(&format!("{what}, bias"), &got.bias, &expected.bias);
+            }
+        }
+    }
+    same(&format!("{what}, bank"), &got.state.bank, &expected.state.bank);
+    assert_eq!(got.state.updates, expected.state.updates, "{what}, updates");
 }
 
 impl Run {
@@ -237,15 +272,15 @@ impl Run {
             training.step(&pairs, if own { BatchKeys::Own } else { BatchKeys::Drawn }, 1e-3).unwrap();
             let keys = draw_keys(&self.settings, step as u32, &pairs, &self.neighbors, self.sizes.pairs);
             if !own && self.settings.alpha > 0.0 {
-                assert_eq!(training.last_keys().unwrap(), keys, "keys of step {step}");
+                same(&format!("keys of step {step}"), &training.last_keys().unwrap(), &keys);
             }
             let sides = self.features.each_ref().map(Vec::as_slice);
-            let outcome =
-                oracle.step(&self.settings, sides, &pairs, if own { None } else { Some(&keys) }, 1e-3);
+            let outcome = oracle.step(&self.settings, sides, &pairs, if own { None } else { Some(&keys) });
             let losses = training.losses().unwrap();
             assert_eq!(losses.len(), 1, "losses of one step");
             let what = format!("{:?}, step {step}", self.sizes);
             compare_step(&what, &mut training, &losses[0], &outcome);
+            oracle.update(&self.settings, &training.gradients().unwrap(), 1e-3);
             compare_state(&what, &training.state().unwrap(), &oracle);
         }
         training.state().unwrap()
@@ -299,10 +334,21 @@ fn compare_layers(what: &str, got: &[Layer], expected: &[Layer64]) {
 pub(crate) fn close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-    for (place, (&got, &expected)) in got.iter().zip(expected).enumerate() {
-        let error = (f64::from(got) - expected).abs() / largest;
-        assert!(error < tolerance, "{what}: {got} is not {expected} at {place}, error {error:.1e}");
-    }
+    let errors =
+        got.iter().zip(expected).map(|(&got, &expected)| (f64::from(got) - expected).abs() / largest);
+    let errors: Vec<f64> = errors.collect();
+    // Where there is no number there is no error below the tolerance either.
+    let wrong = |error: &&f64| error.partial_cmp(&&tolerance) != Some(std::cmp::Ordering::Less);
+    let Some(place) = errors.iter().position(|error| wrong(&error)) else { return };
+    panic!(
+        "{what}: {} is not {} at {place}, error {:.1e}; {} of {} are wrong, the largest error is {:.1e}",
+        got[place],
+        expected[place],
+        errors[place],
+        errors.iter().filter(wrong).count(),
+        errors.len(),
+        errors.iter().copied().fold(0.0, f64::max)
+    );
 }
 
 /// Codes of rows, compared with the signs of float64 outputs where these are at least `distance`

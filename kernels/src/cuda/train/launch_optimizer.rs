@@ -8,16 +8,21 @@ use super::array::Array;
 use super::launch::blocks_for;
 use super::settings::Optimizer;
 
-/// The sum of squares of numbers, in as many parts as `sums` has.
+/// The sum of squares of numbers, a multiple of 4, in as many parts as `sums` has.
 pub(crate) fn sum_squares<M: Machine>(
     machine: &M,
     values: &Array<M, f32>,
     sums: &Array<M, f64>,
 ) -> Result<(), CudaError> {
-    let argument =
-        SquaresArgument { values: values.address(0), sums: sums.address(0), count: values.len() as u64 };
+    assert!(values.len().is_multiple_of(4), "numbers in groups of 4");
+    let argument = SquaresArgument {
+        values: values.address(0),
+        sums: sums.address(0),
+        count: (values.len() / 4) as u64,
+    };
     let launch = Launch { kernel: Kernel::SumSquares, blocks: [sums.len() as u32, 1] };
-    // SAFETY: the structure is the kernel's, a block a sum.
+    // SAFETY: the structure is the kernel's, a block a sum, and the numbers are whole groups, at an address
+    // that the machine aligned.
     unsafe { machine.launch(launch, bytemuck::bytes_of(&argument)) }
 }
 

@@ -90,10 +90,7 @@ impl<'a> Gathering<'a> {
             let place = |at: usize| Place::Position(first.saturating_add(at as u64));
             let items = items.into_par_iter().enumerate();
             let checked = |(at, item): (usize, Item)| {
-                let content = item.content.and_then(|content| match sound(&content, place(at)) {
-                    Ok(()) => Ok(content),
-                    Err(error) => Err(error),
-                });
+                let content = item.content.and_then(|content| sound(&content, place(at)).map(|()| content));
                 (item.name, content)
             };
             items.map(checked).collect()

@@ -317,6 +317,8 @@ impl<T: Real> Pass<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::SafeTensors;
+
     use super::super::ImageEncoder;
     use super::*;
     use crate::image::Picture;
@@ -328,6 +330,29 @@ mod tests {
         let mut generator = stream(3, Purpose::Augmentation, 1);
         let mut draw = || (unit(&mut generator) * 256.0) as u8;
         (0..count * side * side * 3).map(|_| draw()).collect()
+    }
+
+    #[test]
+    fn a_network_in_several_files_becomes_one_and_a_whole_file_stays_as_it_is() {
+        let whole = toy_backbone();
+        let tensors = SafeTensors::deserialize(&whole).unwrap();
+        let mut names = tensors.names();
+        names.sort_unstable();
+        let folder = tempfile::tempdir().unwrap();
+        let mut list = BTreeMap::new();
+        for (file, names) in ["a.safetensors", "b.safetensors"].iter().zip(names.chunks(names.len() / 2 + 1))
+        {
+            let part = names.iter().map(|name| (name, tensors.tensor(name).unwrap()));
+            std::fs::write(folder.path().join(file), serialize(part, None).unwrap()).unwrap();
+            list.extend(names.iter().map(|name| (*name, *file)));
+        }
+        let index = serde_json::json!({ "weight_map": list });
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+        let picture = [Picture::from_rgb(256, 256, vec![90; 256 * 256 * 3]).unwrap()];
+        let features = |bytes: &[u8]| ImageEncoder::from_weights(bytes).unwrap().encode(&picture).unwrap();
+        assert_eq!(features(&tunable_file(folder.path()).unwrap()), features(&whole));
+        std::fs::write(folder.path().join("model.safetensors"), &whole).unwrap();
+        assert_eq!(tunable_file(folder.path()).unwrap(), whole);
     }
 
     #[test]

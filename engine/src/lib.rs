@@ -53,7 +53,8 @@
 //!   [`Input`] are what goes in.
 //! - [`Collection::put`] commits by itself; [`Collection::writer`] is the transaction for many
 //!   changes; [`Snapshot`] is a view that never changes, and [`Query`] asks it.
-//! - [`Collection::trainer`] trains, [`Collection::install`] switches to the new model.
+//! - [`Collection::trainer`] trains, [`Collection::install`] switches to the new model. [`Tuner`] tunes an
+//!   image encoder before there is a collection.
 //!
 //! # Limits
 //! Codes have 8 to 4096 bits in multiples of 8. One process writes to a database, any number read.
@@ -112,6 +113,7 @@ mod text_rows;
 mod train;
 mod training_checkpoint;
 mod training_run;
+mod tune;
 mod turn;
 mod value;
 mod vocabulary;
@@ -149,6 +151,7 @@ pub use source::{
 };
 pub use stats::{Bytes, Stats};
 pub use train::Trainer;
+pub use tune::{Tuned, Tuner};
 pub use twinbit_hashing::{
     DecodeLimits, EpochRecord, EpochReport, Features, HashModel as Model, KeySource, LookupPoint, Measure,
     ModelId, ModelSpec, Observer, Optimizer, Outcome, PairSource, Picture, Progress as TrainingProgress,

@@ -180,7 +180,7 @@ fn gone() -> Error {
 
 /// A number that depends on all three, evenly spread (the finalizer of SplitMix64 by Steele, Lea and
 /// Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
-fn draw(seed: u64, epoch: u32, pair: u32) -> u64 {
+pub(crate) fn draw(seed: u64, epoch: u32, pair: u32) -> u64 {
     let key = (u64::from(epoch) << 32) | u64::from(pair);
     let mut z = seed.wrapping_add(key.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

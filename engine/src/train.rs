@@ -257,7 +257,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// A checkpoint that is of another run is told with its file.
-fn told_as_ours(error: twinbit_hashing::Error, checkpoint: Option<PathBuf>) -> Error {
+pub(crate) fn told_as_ours(error: twinbit_hashing::Error, checkpoint: Option<PathBuf>) -> Error {
     match (error, checkpoint) {
         (source @ twinbit_hashing::Error::CheckpointMismatch { .. }, Some(path)) => {
             Error::TrainingCheckpoint { path, source: Box::new(source) }
@@ -266,7 +266,8 @@ fn told_as_ours(error: twinbit_hashing::Error, checkpoint: Option<PathBuf>) -> E
     }
 }
 
-struct EveryEpoch<F>(F);
+/// Calls a function after each epoch.
+pub(crate) struct EveryEpoch<F>(pub(crate) F);
 
 impl<F: FnMut(&EpochReport) -> ControlFlow<()>> Observer for EveryEpoch<F> {
     fn on_epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
@@ -275,7 +276,7 @@ impl<F: FnMut(&EpochReport) -> ControlFlow<()>> Observer for EveryEpoch<F> {
 }
 
 /// Fits the text encoder of a collection on the texts it is to learn from.
-fn fit_text(encoding: &TextEncoding, texts: &[String]) -> Result<TextFeaturizer> {
+pub(crate) fn fit_text(encoding: &TextEncoding, texts: &[String]) -> Result<TextFeaturizer> {
     let kind = match encoding {
         TextEncoding::Bow => twinbit_hashing::TextKind::Bow,
         _ => twinbit_hashing::TextKind::Ngram,

@@ -4,7 +4,7 @@ use candle_core::CpuStorage;
 
 mod sealed {
     /// What training needs of a float; closed, so that it may grow.
-    pub trait Float: candle_core::WithDType + Default + std::iter::Sum {
+    pub trait Float: candle_core::WithDType + Default + std::iter::Sum + twinbit_kernels::Factor {
         /// e to the power of `self`.
         fn exp(self) -> Self;
         /// Natural logarithm.

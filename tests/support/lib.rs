@@ -11,6 +11,7 @@ mod fixtures;
 mod indexer;
 mod mutate;
 mod row;
+pub mod small_resnet;
 mod strace;
 mod table;
 pub mod towers;

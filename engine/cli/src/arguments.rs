@@ -5,7 +5,7 @@ use twinbit::Device;
 
 use crate::commands::{
     checkpoint, collections, compact, completions, create, data, delete, doctor, drop, eval, experiment,
-    field, get, index, ingest, list, model, rename, restore, search, set, stats, train, verify,
+    field, get, index, ingest, list, model, rename, restore, search, set, stats, train, tune, verify,
 };
 
 /// An embedded database for image-text pairs: short binary codes, exact search across both.
@@ -62,6 +62,8 @@ pub enum Command {
     Create(create::Arguments),
     /// Train the two networks and install them
     Train(Box<train::Arguments>),
+    /// Tune a picture encoder on pairs, before there is a collection
+    Tune(Box<tune::Arguments>),
     /// Store pairs from arrays, codes, folders, tables or shards
     Ingest(ingest::Arguments),
     /// Find the nearest records to a text, a picture, features, codes or a record

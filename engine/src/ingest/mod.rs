@@ -24,7 +24,7 @@ use crate::source::{CodeBlock, Item, Position, Progress, Source, SourceError};
 use crate::writer::Existing;
 use crate::{CodeRows, Collection, Error, IdKind, Modality, Record, RecordId, Result, Schema, Writer};
 use reader::Message;
-use skipped::SkippedFile;
+pub(crate) use skipped::SkippedFile;
 
 /// A commit is made when the transaction holds so many rows.
 const ROWS_A_COMMIT: usize = 250_000;
@@ -431,7 +431,7 @@ impl Run<'_, '_> {
 }
 
 /// Whether an error is about one record, so that the next one may well succeed.
-fn concerns_record(error: &Error) -> bool {
+pub(crate) fn concerns_record(error: &Error) -> bool {
     matches!(
         error,
         Error::Duplicate { .. }

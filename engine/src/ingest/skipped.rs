@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::Error;
 
 /// A file of JSON lines, made when there is something to write.
-pub(super) struct SkippedFile {
+pub(crate) struct SkippedFile {
     path: PathBuf,
     append: bool,
     file: Option<BufWriter<File>>,
@@ -15,11 +15,11 @@ pub(super) struct SkippedFile {
 
 impl SkippedFile {
     /// `append`: whether to add to what is there instead of replacing it.
-    pub(super) fn new(path: PathBuf, append: bool) -> Self {
+    pub(crate) fn new(path: PathBuf, append: bool) -> Self {
         SkippedFile { path, append, file: None }
     }
 
-    pub(super) fn add(&mut self, item: &str, reason: &Error) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, item: &str, reason: &Error) -> Result<(), Error> {
         let line = serde_json::json!({ "item": item, "reason": reason.to_string() });
         let file = match self.file.take() {
             Some(file) => file,
@@ -29,7 +29,7 @@ impl SkippedFile {
         writeln!(file, "{line}").map_err(failed(&self.path))
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), Error> {
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
         match &mut self.file {
             Some(file) => file.flush().map_err(failed(&self.path)),
             None => Ok(()),

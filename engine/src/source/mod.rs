@@ -155,6 +155,42 @@ pub trait Source: Send {
     }
 }
 
+impl<T: Source + ?Sized> Source for Box<T> {
+    fn name(&self) -> Result<String, Error> {
+        (**self).name()
+    }
+
+    fn fingerprint(&self) -> Result<u64, Error> {
+        (**self).fingerprint()
+    }
+
+    fn items(&self, start: Position) -> Option<u64> {
+        (**self).items(start)
+    }
+
+    fn check(&self, schema: &Schema) -> Result<(), Error> {
+        (**self).check(schema)
+    }
+
+    fn read(
+        &mut self,
+        schema: &Schema,
+        start: Position,
+        each: &mut dyn FnMut(Item) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        (**self).read(schema, start, each)
+    }
+
+    fn read_codes(
+        &mut self,
+        schema: &Schema,
+        start: Position,
+        each: &mut dyn FnMut(CodeBlock) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
+        (**self).read_codes(schema, start, each)
+    }
+}
+
 /// Rows of ready codes, image first; where there are both, as many of the one as of the other.
 ///
 /// ```

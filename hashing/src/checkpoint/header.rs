@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::backbone::BackboneHeader;
 use super::origin::Origin;
 use super::{VERSION, malformed};
 use crate::Error;
@@ -27,6 +28,9 @@ pub(super) struct Header {
     pub(super) updates: i32,
     /// The best epoch so far, counted from 1.
     pub(super) best_epoch: Option<u32>,
+    /// Of a run that trains a backbone along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) backbone: Option<BackboneHeader>,
 }
 
 #[derive(Deserialize)]
@@ -48,8 +52,12 @@ impl Header {
         if header.best_epoch.is_some_and(|best| best == 0 || best > header.epochs) {
             return Err(malformed("its best epoch is none of its epochs"));
         }
-        if header.updates < 0 {
+        let backbone = header.backbone.as_ref();
+        if header.updates < 0 || backbone.is_some_and(|backbone| backbone.updates < 0) {
             return Err(malformed("it counts fewer than no updates"));
+        }
+        if backbone.is_some_and(|backbone| backbone.best_bytes.is_some() != header.best_epoch.is_some()) {
+            return Err(malformed("it has a best epoch without its backbone, or the other way round"));
         }
         Ok(header)
     }

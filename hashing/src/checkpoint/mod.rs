@@ -11,11 +11,15 @@
 //! | `first_moment.NAME`, `second_moment.NAME` | float32: the optimizer's; the second with Adam only |
 //! | `bank` | float32 (pairs, bits): the memory bank |
 //! | `best_model` | optional, bytes: the model file of the best epoch so far |
+//! | `backbone` | with a backbone that trains along, bytes: its file, running statistics included |
+//! | `backbone.first_moment`, `.second_moment` | float32: its optimizer's, parameter after parameter in the order of their names |
+//! | `best_backbone` | beside `best_model`, bytes: its file of that epoch |
 //! | `sha256` | 32 bytes: the digest of every byte before them |
 //!
 //! The random state is the seed in `config` and the number of epochs: every draw is a function of
 //! seed, purpose and counter.
 
+mod backbone;
 mod header;
 mod origin;
 mod reading;
@@ -35,6 +39,7 @@ use crate::spec::ModelSpec;
 use crate::step::{StepSettings, TrainingState};
 use header::Header;
 
+pub(crate) use backbone::{BackboneProgress, SavedBackbone};
 pub(crate) use origin::LazyOrigin;
 pub use reading::Checkpoint;
 pub use writing::Progress;
@@ -66,6 +71,9 @@ fn layout(header: &Header, best_model_bytes: Option<usize>) -> Vec<(String, Dtyp
     if let Some(bytes) = best_model_bytes {
         layout.push(("best_model".to_owned(), Dtype::U8, vec![bytes]));
     }
+    if let Some(backbone) = &header.backbone {
+        layout.extend(backbone.layout(header.config.optimizer));
+    }
     layout.push(("sha256".to_owned(), Dtype::U8, vec![DIGEST_BYTES]));
     layout
 }
@@ -87,7 +95,7 @@ impl Checkpoint {
         origin: &LazyOrigin<'_>,
         machine: TrainingMachine,
     ) -> Result<(Run, TrainingState<f32>), Error> {
-        let Self { header, reports, weights, first, mut second, bank, best_model } = self;
+        let Self { header, reports, weights, first, mut second, bank, best_model, backbone: _ } = self;
         header.check(config, spec, origin, machine)?;
         let mut weights = weights.into_iter();
         let mut network = |modality| {
@@ -106,6 +114,26 @@ impl Checkpoint {
         let state = TrainingState::restored(settings, networks, bank, optimizer)?;
         let best = header.best_epoch.zip(best_model).map(|(epoch, model)| Best { epoch, model });
         Ok((Run { reports, best }, state))
+    }
+}
+
+impl Checkpoint {
+    /// Takes the backbone out, if it is one of a run that freezes it or not, as told.
+    pub(crate) fn take_backbone(&mut self, is_frozen: bool) -> Result<SavedBackbone, Error> {
+        let told = |is_frozen: Option<bool>| match is_frozen {
+            None => "none: the run is on features",
+            Some(false) => "trained along",
+            Some(true) => "frozen",
+        };
+        let saved = self.backbone.as_ref().map(|backbone| backbone.header.is_frozen);
+        match self.backbone.take() {
+            Some(backbone) if saved == Some(is_frozen) => Ok(backbone),
+            _ => Err(Error::CheckpointMismatch {
+                what: "backbone".to_owned(),
+                saved: told(saved).to_owned(),
+                given: told(Some(is_frozen)).to_owned(),
+            }),
+        }
     }
 }
 

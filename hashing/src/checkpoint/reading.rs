@@ -5,12 +5,14 @@ use std::io::{ErrorKind, Read};
 use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
 
+use super::backbone::{SavedBackbone, orders};
 use super::header::Header;
 use super::{DIGEST_BYTES, METADATA, REPORT_NUMBERS, groups, layout, malformed};
 use crate::Error;
 use crate::machine::TrainingMachine;
 use crate::model::HashModel;
 use crate::report::{EpochReport, Scores};
+use crate::spec::ModelSpec;
 
 /// Longest header accepted; a checkpoint's own is some kilobytes.
 const MAX_HEADER: u64 = 1 << 20;
@@ -27,6 +29,7 @@ pub struct Checkpoint {
     pub(super) second: Vec<Vec<f32>>,
     pub(super) bank: Vec<f32>,
     pub(super) best_model: Option<HashModel>,
+    pub(super) backbone: Option<SavedBackbone>,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -67,6 +70,7 @@ impl Checkpoint {
         let (weights, first, second) = (group(), group(), group());
         let bank = read_numbers(&mut input, header.origin.training_pairs * header.spec.bits.bits())?;
         let best_model = best_model_bytes.map(|bytes| input.take(bytes)).transpose()?;
+        let backbone = read_backbone(&mut input, &header)?;
         let digest = input.digest.clone().finalize();
         if input.take(DIGEST_BYTES)? != digest.as_slice() {
             return Err(malformed("its digest is not that of its content"));
@@ -75,10 +79,18 @@ impl Checkpoint {
             return Err(malformed("more bytes follow than it announces"));
         }
         let best_model = best_model.map(|bytes| HashModel::from_bytes(&bytes)).transpose()?;
-        if best_model.as_ref().is_some_and(|model| *model.spec() != header.spec) {
+        let has_shapes = |model: &HashModel| match &backbone {
+            None => *model.spec() == header.spec,
+            // It names the backbone of its epoch, the run the one that it began with.
+            Some(_) => {
+                let image_featurizer = header.spec.image_featurizer.clone();
+                ModelSpec { image_featurizer, ..model.spec().clone() } == header.spec
+            }
+        };
+        if !best_model.as_ref().is_none_or(has_shapes) {
             return Err(malformed("its best model has other shapes than its networks"));
         }
-        Ok(Self { header, reports, weights, first, second, bank, best_model })
+        Ok(Self { header, reports, weights, first, second, bank, best_model, backbone })
     }
 
     /// What computed its epochs, and must compute those that follow.
@@ -140,6 +152,17 @@ fn read_reports(input: &mut Hashing<'_>, epochs: u32) -> Result<Vec<EpochReport>
         reports.push(report.ok_or_else(|| malformed("its reports are not those of its epochs"))?);
     }
     Ok(reports)
+}
+
+fn read_backbone(input: &mut Hashing<'_>, header: &Header) -> Result<Option<SavedBackbone>, Error> {
+    let Some(backbone) = &header.backbone else { return Ok(None) };
+    let file = input.take(backbone.bytes)?;
+    let mut moments = [Vec::new(), Vec::new()];
+    for moments in moments.iter_mut().take(orders(header.config.optimizer)) {
+        *moments = read_numbers(input, backbone.numbers)?;
+    }
+    let best = backbone.best_bytes.map(|bytes| input.take(bytes)).transpose()?;
+    Ok(Some(SavedBackbone { header: backbone.clone(), file, moments, best }))
 }
 
 fn read_numbers(input: &mut Hashing<'_>, count: usize) -> Result<Vec<f32>, Error> {

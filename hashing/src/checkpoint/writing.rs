@@ -7,6 +7,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use twinbit_kernels::Modality;
 
+use super::backbone::{BackboneHeader, BackboneProgress, orders};
 use super::header::Header;
 use super::origin::LazyOrigin;
 use super::{METADATA, REPORT_NUMBERS, VERSION, layout, malformed};
@@ -31,6 +32,7 @@ pub struct Progress<'a> {
     run: &'a Run,
     learner: &'a dyn Learner,
     machine: TrainingMachine,
+    backbone: Option<BackboneProgress<'a>>,
 }
 
 impl<'a> Progress<'a> {
@@ -42,7 +44,12 @@ impl<'a> Progress<'a> {
         learner: &'a dyn Learner,
         machine: TrainingMachine,
     ) -> Self {
-        Self { config, spec, origin, run, learner, machine }
+        Self { config, spec, origin, run, learner, machine, backbone: None }
+    }
+
+    /// The same with the backbone that trains along; the specification names the one it began with.
+    pub(crate) fn with_backbone(self, backbone: BackboneProgress<'a>) -> Self {
+        Self { backbone: Some(backbone), ..self }
     }
 
     /// Epochs that have ended.
@@ -51,7 +58,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Writes the checkpoint: the weights three times (with Adam's moments) as float32, the memory
-    /// bank, and the best model so far.
+    /// bank, and the best model so far; of a backbone that trains along the same.
     ///
     /// # Errors
     /// [`Error::CheckpointIo`] with what `out` said. The first checkpoint of a run reads all its pairs, for
@@ -76,6 +83,7 @@ impl<'a> Progress<'a> {
             epochs: self.run.epochs(),
             updates: state.optimizer().updates(),
             best_epoch: self.run.best.as_ref().map(|best| best.epoch),
+            backbone: self.backbone.as_ref().map(BackboneHeader::new),
         };
         let mut end = 0;
         let tensors = layout(&header, best_model_bytes).into_iter().map(|(name, dtype, shape)| {
@@ -112,7 +120,19 @@ impl<'a> Progress<'a> {
         }
         Ok(written
             .and_then(|()| write_numbers(out, state.bank().values()))
-            .and_then(|()| out.write_all(best_model.unwrap_or_default())))
+            .and_then(|()| out.write_all(best_model.unwrap_or_default()))
+            .and_then(|()| self.write_backbone(out)))
+    }
+
+    fn write_backbone(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(backbone) = &self.backbone else { return Ok(()) };
+        out.write_all(backbone.file)?;
+        for order in 0..orders(self.config.optimizer) {
+            for moments in backbone.optimizer.moments() {
+                write_numbers(out, &moments[order])?;
+            }
+        }
+        out.write_all(backbone.best.unwrap_or_default())
     }
 }
 

@@ -25,6 +25,17 @@ pub(super) trait Backbone: Send + Sync {
 
     /// Writes the features of each picture, row after row. No row may depend on other pictures.
     fn features(&self, pictures: &[Picture], features: &mut [f32]);
+
+    /// The network over squares, where it takes them.
+    fn of_squares(&self) -> Option<&dyn SquareBackbone> {
+        None
+    }
+}
+
+/// A network over squares that are prepared otherwise than a picture is, such as augmented ones.
+pub(super) trait SquareBackbone: Sync {
+    /// Writes the features of squares of `side` pixels, 3 bytes a pixel, row after row.
+    fn square_features(&self, colors: &[u8], side: usize, features: &mut [f32]);
 }
 
 /// Whether the tensors are those of a network whose sizes a configuration tells.

@@ -1,6 +1,7 @@
 //! Features of pictures, computed on the CPU by one of several networks.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::backbone::{self, Backbone};
 use super::efficientnet::EfficientNet;
 use super::picture::Picture;
 use super::preparation::Preparation;
-use super::weights::Weights;
+use super::weights::{Weights, invalid};
 use crate::Error;
 use crate::weight_files::weight_files;
 
@@ -136,14 +137,40 @@ impl ImageEncoder {
     /// # Errors
     /// [`Error::NotFinite`] when weights of extreme size made a feature overflow.
     pub fn encode(&self, pictures: &[Picture]) -> Result<Vec<f32>, Error> {
+        self.features(pictures.len(), |pictures_of, features| {
+            self.backbone.features(&pictures[pictures_of], features);
+        })
+    }
+
+    /// The features of squares as a ResNet or a VGG sees them: `side` pixels, 3 bytes a pixel.
+    ///
+    /// # Errors
+    /// [`Error::ImageWeights`] for another network, and as [`encode`](Self::encode).
+    pub(crate) fn encode_squares(&self, colors: &[u8], side: usize) -> Result<Vec<f32>, Error> {
+        let Some(backbone) = self.backbone.of_squares() else {
+            return Err(invalid("only ResNets and VGGs can be tuned".into()));
+        };
+        let bytes = side * side * 3;
+        self.features(colors.len() / bytes, |squares, features| {
+            let colors = &colors[squares.start * bytes..squares.end * bytes];
+            backbone.square_features(colors, side, features);
+        })
+    }
+
+    /// Has `write` write the features of ranges of `count` pictures, spread over the current rayon pool.
+    fn features(
+        &self,
+        count: usize,
+        write: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) -> Result<Vec<f32>, Error> {
         let width = self.width();
-        let share = pictures.len().div_ceil(rayon::current_num_threads());
+        let share = count.div_ceil(rayon::current_num_threads());
         let together = share.clamp(1, self.backbone.together());
-        let mut features = vec![0.0; pictures.len() * width];
-        features
-            .par_chunks_mut(together * width)
-            .zip(pictures.par_chunks(together))
-            .for_each(|(features, pictures)| self.backbone.features(pictures, features));
+        let mut features = vec![0.0; count * width];
+        features.par_chunks_mut(together * width).enumerate().for_each(|(part, features)| {
+            let first = part * together;
+            write(first..first + features.len() / width, features);
+        });
         match features.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(Error::NotFinite { modality: Modality::Image, row: at / width }),
             None => Ok(features),

@@ -5,7 +5,7 @@
 //! Komodakis, "Wide Residual Networks", BMVC 2016. Numbers of blocks, widths and groups are those of
 //! the tensors. The stride of a bottleneck is at its 3x3 convolution, as in torchvision.
 
-use super::backbone::Backbone;
+use super::backbone::{Backbone, SquareBackbone};
 use super::convolution::Convolution;
 use super::picture::Picture;
 use super::pointwise::Activation;
@@ -100,11 +100,10 @@ impl ResNet {
         Ok(Self { name, preparation, stem, stages, width: channels, scratches: Scratches::default() })
     }
 
-    /// Features of one picture.
-    fn picture(&self, picture: &Picture, scratch: &mut Scratch, features: &mut [f32]) {
-        let side = self.preparation.side;
+    /// Features of one square.
+    fn square(&self, colors: &[u8], side: usize, scratch: &mut Scratch, features: &mut [f32]) {
         let prepared = sized(&mut scratch.other, side * side * 3);
-        self.preparation.prepare(picture, prepared);
+        self.preparation.normalize(colors, prepared);
         let channels = self.stem.outputs();
         let smaller = self.stem.output_side(side);
         let output = sized(&mut scratch.inner, smaller * smaller * channels);
@@ -131,7 +130,20 @@ impl Backbone for ResNet {
 
     fn features(&self, pictures: &[Picture], features: &mut [f32]) {
         for (picture, row) in pictures.iter().zip(features.chunks_exact_mut(self.width)) {
-            self.scratches.lend(|scratch| self.picture(picture, scratch, row));
+            self.square_features(&self.preparation.square(picture), self.preparation.side, row);
+        }
+    }
+
+    fn of_squares(&self) -> Option<&dyn SquareBackbone> {
+        Some(self)
+    }
+}
+
+impl SquareBackbone for ResNet {
+    fn square_features(&self, colors: &[u8], side: usize, features: &mut [f32]) {
+        let squares = colors.chunks_exact(side * side * 3);
+        for (square, row) in squares.zip(features.chunks_exact_mut(self.width)) {
+            self.scratches.lend(|scratch| self.square(square, side, scratch, row));
         }
     }
 }

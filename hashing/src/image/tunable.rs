@@ -1,16 +1,18 @@
-//! A ResNet or a VGG whose weights can change: candle's automatic differentiation over torchvision's
-//! names. Evaluation elsewhere folds batch norm away; training needs it.
+//! A ResNet or a VGG whose weights can change: a tape over torchvision's names. Evaluation elsewhere folds
+//! batch norm away; training needs it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use super::backbone;
+use super::batch_norm::Statistics;
 use super::encoder::read_weights;
 use super::preparation::Preparation;
-use super::unfold::convolution;
+use super::tape::{Parameters, Place, Tape, Value};
 use super::weights::{Weights, invalid};
 use crate::Error;
 use crate::dropout::Dropout;
@@ -19,19 +21,19 @@ use crate::real::Real;
 
 /// Share of the batch's statistics in the running ones, PyTorch's default.
 const MOMENTUM: f64 = 0.1;
-/// Added to a variance.
-const EPSILON: f64 = 1e-5;
 /// Probability that a number of the classifier's hidden layer is left out (VGG).
 pub(crate) const CLASSIFIER_DROPOUT: f64 = 0.5;
+
+/// Running means and variances by name.
+pub(crate) type Running<T> = BTreeMap<String, Vec<T>>;
 
 /// The network with its parameters and running statistics.
 pub(crate) struct TunableBackbone<T> {
     /// Weights and biases by name.
-    parameters: BTreeMap<String, Var>,
+    parameters: Parameters,
     /// Running means and variances by name.
-    statistics: BTreeMap<String, Tensor>,
+    statistics: Running<T>,
     kind: Kind,
-    of: std::marker::PhantomData<T>,
 }
 
 #[derive(Clone, Copy)]
@@ -43,27 +45,43 @@ enum Kind {
 /// How the network runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
-    /// Running statistics, nothing left out.
+    /// Running statistics, nothing left out: what the encoder computes faster, to compare the two.
+    #[cfg(test)]
     Evaluation,
     /// The batch's statistics; VGG's classifier leaves out what this says.
     Training(Option<Dropout>),
 }
 
-/// What a forward pass in training leaves.
-pub(crate) struct Forward {
-    /// (batch, width), row-major.
-    pub(crate) features: Tensor,
+/// What a forward pass leaves.
+pub(crate) struct Forward<'a, T> {
+    tape: Tape<'a, T>,
     /// Running statistics after this batch.
-    statistics: BTreeMap<String, Tensor>,
+    statistics: Running<T>,
+}
+
+impl<T: Real> Forward<'_, T> {
+    /// (batch, width), row-major.
+    pub(crate) fn features(&self) -> &[T] {
+        &self.tape.output().numbers
+    }
+
+    /// Running statistics after this batch.
+    pub(crate) fn into_statistics(self) -> Running<T> {
+        self.statistics
+    }
+}
+
+/// The ResNet or VGG of a folder as one file: the folder's own, or one that stands for its several files.
+pub(crate) fn tunable_file(folder: &Path) -> Result<Vec<u8>, Error> {
+    let mut files = read_weights(folder)?;
+    match files.len() {
+        1 => Ok(files.remove(0)),
+        _ => TunableBackbone::<f32>::from_weights(&Weights::of_files(&files)?)?.to_bytes(),
+    }
 }
 
 impl<T: Real> TunableBackbone<T> {
-    /// The network of a folder, as [`ImageEncoder::from_folder`] reads it.
-    pub(crate) fn from_folder(folder: &Path) -> Result<Self, Error> {
-        Self::from_weights(&Weights::of_files(&read_weights(folder)?)?)
-    }
-
-    #[cfg(test)]
+    /// The network of a file, as a folder holds it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         Self::from_weights(&Weights::new(bytes)?)
     }
@@ -82,29 +100,30 @@ impl<T: Real> TunableBackbone<T> {
         backbone::recognize(weights, &[], Preparation::TORCHVISION)?;
         let (mut parameters, mut statistics) = (BTreeMap::new(), BTreeMap::new());
         for (name, shape) in weights.names() {
-            let values = |name| -> Result<Tensor, Error> {
-                let values: Vec<T> =
-                    weights.read(name, &shape)?.iter().map(|&value| T::from_f64(f64::from(value))).collect();
-                Ok(Tensor::from_vec(values, &shape[..], &Device::Cpu)?)
+            let values = |name| -> Result<Vec<T>, Error> {
+                Ok(weights.read(name, &shape)?.iter().map(|&value| T::from_f64(f64::from(value))).collect())
             };
             if name.ends_with(".running_mean") || name.ends_with(".running_var") {
                 statistics.insert(name.clone(), values(&name)?);
             } else if kind.has_parameter(&name) {
-                parameters.insert(name.clone(), Var::from_tensor(&values(&name)?)?);
+                let tensor = Tensor::from_vec(values(&name)?, &shape[..], &Device::Cpu)?;
+                parameters.insert(name, Var::from_tensor(&tensor)?);
             }
         }
-        Ok(Self { parameters, statistics, kind, of: std::marker::PhantomData })
+        Ok(Self { parameters, statistics, kind })
     }
 
     /// The weights as a file of safetensors, float32, with the names they came under.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let bytes = |values: &[T]| -> Vec<u8> {
+            values.iter().flat_map(|value| (value.to_f64() as f32).to_le_bytes()).collect()
+        };
         let mut tensors = Vec::new();
-        let all = self.parameters.iter().map(|(name, parameter)| (name, parameter.as_tensor()));
-        for (name, tensor) in all.chain(&self.statistics) {
-            let bytes: Vec<u8> = read(tensor, |values: &[T]| {
-                values.iter().flat_map(|value| (value.to_f64() as f32).to_le_bytes()).collect()
-            })?;
-            tensors.push((name, tensor.dims().to_vec(), bytes));
+        for (name, parameter) in &self.parameters {
+            tensors.push((name, parameter.dims().to_vec(), read(parameter, bytes)?));
+        }
+        for (name, values) in &self.statistics {
+            tensors.push((name, vec![values.len()], bytes(values)));
         }
         let failed = |error: safetensors::SafeTensorError| Error::Tensor(Box::new(error));
         let views = tensors.iter().map(|(name, shape, bytes)| {
@@ -118,47 +137,51 @@ impl<T: Real> TunableBackbone<T> {
         self.parameters.values().map(Var::as_tensor)
     }
 
-    /// Features of `colors`, squares of `side` pixels, 3 bytes a pixel.
-    pub(crate) fn forward(&self, colors: &[u8], side: usize, mode: Mode) -> Result<Forward, Error> {
-        let mut numbers = vec![0.0; colors.len()];
-        Preparation::TORCHVISION.normalize(colors, &mut numbers);
-        let numbers: Vec<T> = numbers.into_iter().map(|value| T::from_f64(f64::from(value))).collect();
-        let pixels = Tensor::from_vec(numbers, ((), side, side, 3), &Device::Cpu)?;
-        let pixels = pixels.permute((3, 0, 1, 2))?.contiguous()?;
-        let mut pass = Pass { backbone: self, mode, statistics: BTreeMap::new() };
-        let features = match self.kind {
-            Kind::ResNet => pass.resnet(pixels)?,
-            Kind::Vgg => pass.vgg(pixels)?,
+    /// Passes squares of `side` pixels, 3 bytes a pixel, through the network.
+    pub(crate) fn forward(&self, colors: &[u8], side: usize, mode: Mode) -> Result<Forward<'_, T>, Error> {
+        let input = Value { channels: 3, side, numbers: normalized(colors, side * side) };
+        let tape = Tape::new(&self.parameters, input);
+        let mut pass = Pass { backbone: self, mode, tape, statistics: Running::new() };
+        match self.kind {
+            Kind::ResNet => pass.resnet()?,
+            Kind::Vgg => pass.vgg()?,
         };
-        Ok(Forward { features, statistics: pass.statistics })
+        Ok(Forward { tape: pass.tape, statistics: pass.statistics })
     }
 
-    /// Gradients of the parameters from that of the features, row-major.
-    pub(crate) fn backward(&self, forward: &Forward, gradient: Vec<T>) -> Result<Vec<Tensor>, Error> {
-        let gradient = Tensor::from_vec(gradient, forward.features.shape(), &Device::Cpu)?;
-        let store = (&forward.features * gradient)?.sum_all()?.backward()?;
-        let gradients = self.parameters.values().map(|parameter| match store.get(parameter) {
-            Some(gradient) => Ok(gradient.contiguous()?),
+    /// Gradients of the parameters, in their order, from that of the features, row-major.
+    pub(crate) fn backward(&self, forward: &Forward<'_, T>, gradient: Vec<T>) -> Result<Vec<Tensor>, Error> {
+        let mut gradients = forward.tape.backward(gradient)?;
+        let of = |(name, parameter): (&String, &Var)| match gradients.remove(name) {
+            Some(gradient) => Ok(Tensor::from_vec(gradient, parameter.shape(), &Device::Cpu)?),
             None => Ok(parameter.zeros_like()?),
-        });
-        gradients.collect()
+        };
+        self.parameters.iter().map(of).collect()
     }
 
     /// Takes over the running statistics after a batch.
-    pub(crate) fn keep_statistics(&mut self, forward: Forward) {
-        self.statistics.extend(forward.statistics);
+    pub(crate) fn keep_statistics(&mut self, statistics: Running<T>) {
+        self.statistics.extend(statistics);
     }
 
     fn has(&self, name: &str) -> bool {
         self.parameters.contains_key(name)
     }
+}
 
-    fn parameter(&self, name: &str) -> candle_core::Result<&Tensor> {
-        match self.parameters.get(name) {
-            Some(parameter) => Ok(parameter.as_tensor()),
-            None => candle_core::bail!("the backbone has no parameter {name}"),
+/// Pictures as torchvision's networks take them: (pictures, colors, pixels).
+fn normalized<T: Real>(colors: &[u8], pixels: usize) -> Vec<T> {
+    let mut numbers = vec![T::zero(); colors.len()];
+    let pictures = numbers.par_chunks_mut(3 * pixels).zip(colors.par_chunks(3 * pixels));
+    pictures.for_each(|(planes, colors)| {
+        let mut by_pixel = vec![0.0; colors.len()];
+        Preparation::TORCHVISION.normalize(colors, &mut by_pixel);
+        for (color, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+            let values = by_pixel.iter().skip(color).step_by(3);
+            plane.iter_mut().zip(values).for_each(|(place, &value)| *place = T::from_f64(f64::from(value)));
         }
-    }
+    });
+    numbers
 }
 
 impl Kind {
@@ -173,171 +196,129 @@ impl Kind {
     }
 }
 
-/// A forward pass under way. Pixels are (channels, batch, side, side), so that a convolution is one
-/// product.
+/// A forward pass under way.
 struct Pass<'a, T> {
     backbone: &'a TunableBackbone<T>,
     mode: Mode,
-    statistics: BTreeMap<String, Tensor>,
+    tape: Tape<'a, T>,
+    statistics: Running<T>,
 }
 
 impl<T: Real> Pass<'_, T> {
-    fn resnet(&mut self, pixels: Tensor) -> candle_core::Result<Tensor> {
-        let mut values = self.convolution("conv1", Some("bn1"), &pixels, 2)?.relu()?;
-        values = halved(&halved(&values, 2, 3)?, 3, 3)?;
+    fn resnet(&mut self) -> Result<Place, Error> {
+        let stem = self.convolution("conv1", 0, 2)?;
+        let stem = self.norm("bn1", stem, true)?;
+        let mut place = self.tape.maximum(stem, 3);
         for stage in 1..=4 {
             for at in 0.. {
                 let name = format!("layer{stage}.{at}");
                 if !self.backbone.has(&format!("{name}.conv1.weight")) {
                     break;
                 }
-                values = self.block(&name, values, if stage > 1 && at == 0 { 2 } else { 1 })?;
+                place = self.block(&name, place, if stage > 1 && at == 0 { 2 } else { 1 })?;
             }
         }
-        values.mean((2, 3))?.t()?.contiguous()
+        Ok(self.tape.mean(place))
     }
 
-    fn block(&mut self, name: &str, input: Tensor, stride: usize) -> candle_core::Result<Tensor> {
-        let part = |at: usize| [format!("{name}.conv{at}"), format!("{name}.bn{at}")];
+    fn block(&mut self, name: &str, input: Place, stride: usize) -> Result<Place, Error> {
         let is_bottleneck = self.backbone.has(&format!("{name}.conv3.weight"));
         let last = if is_bottleneck { 3 } else { 2 };
-        let mut values = input.clone();
+        let stride_at = if is_bottleneck { 2 } else { 1 };
+        let mut place = input;
         for at in 1..=last {
-            // A bottleneck's stride is at its 3x3 convolution.
-            let stride = if at == last - 1 { stride } else { 1 };
-            let [convolution, norm] = part(at);
-            values = self.convolution(&convolution, Some(&norm), &values, stride)?;
-            if at < last {
-                values = values.relu()?;
-            }
+            let stride = if at == stride_at { stride } else { 1 };
+            place = self.convolution(&format!("{name}.conv{at}"), place, stride)?;
+            place = self.norm(&format!("{name}.bn{at}"), place, at < last)?;
         }
         let shortcut = format!("{name}.downsample.0");
         let input = if self.backbone.has(&format!("{shortcut}.weight")) {
-            self.convolution(&shortcut, Some(&format!("{name}.downsample.1")), &input, stride)?
+            let shortcut = self.convolution(&shortcut, input, stride)?;
+            self.norm(&format!("{name}.downsample.1"), shortcut, false)?
         } else {
             input
         };
-        (values + input)?.relu()
+        Ok(self.tape.sum_relu([place, input]))
     }
 
-    fn vgg(&mut self, pixels: Tensor) -> candle_core::Result<Tensor> {
-        let mut values = pixels;
-        let mut at = 0;
+    fn vgg(&mut self) -> Result<Place, Error> {
+        let (mut place, mut at) = (0, 0);
         loop {
             if self.backbone.has(&format!("features.{at}.weight")) {
+                place = self.convolution(&format!("features.{at}"), place, 1)?;
                 let norm = format!("features.{}", at + 1);
-                let norm =
-                    self.backbone.statistics.contains_key(&format!("{norm}.running_mean")).then_some(norm);
-                values = self.convolution(&format!("features.{at}"), norm.as_deref(), &values, 1)?.relu()?;
-                at += 2 + usize::from(norm.is_some());
+                let has_norm = self.backbone.statistics.contains_key(&format!("{norm}.running_mean"));
+                place = if has_norm { self.norm(&norm, place, true)? } else { self.tape.relu(place) };
+                at += 2 + usize::from(has_norm);
             } else {
-                values = halved(&halved(&values, 2, 2)?, 3, 2)?;
+                place = self.tape.maximum(place, 2);
                 at += 1;
                 if !self.backbone.has(&format!("features.{at}.weight")) {
                     break;
                 }
             }
         }
-        let flat = values.transpose(0, 1)?.contiguous()?.flatten_from(1)?;
-        values = self.linear("classifier.0", &flat)?.relu()?;
+        place = self.linear("classifier.0", place)?;
         if let Mode::Training(Some(dropout)) = self.mode {
-            let mut mask = vec![T::one(); values.elem_count()];
+            let mut mask = vec![T::one(); self.tape.value(place).numbers.len()];
             dropout.apply(0, &mut mask);
-            values = (&values * Tensor::from_vec(mask, values.shape(), &Device::Cpu)?)?;
+            place = self.tape.mask(place, mask);
         }
-        self.linear("classifier.3", &values)?.relu()
+        self.linear("classifier.3", place)
     }
 
-    fn linear(&self, name: &str, values: &Tensor) -> candle_core::Result<Tensor> {
-        let weight = self.backbone.parameter(&format!("{name}.weight"))?;
-        values.matmul(&weight.t()?)?.broadcast_add(self.backbone.parameter(&format!("{name}.bias"))?)
+    /// A layer with its ReLU.
+    fn linear(&mut self, name: &str, from: Place) -> Result<Place, Error> {
+        let product = self.tape.linear(from, &format!("{name}.weight"))?;
+        let sum = self.tape.add_bias(product, &format!("{name}.bias"))?;
+        Ok(self.tape.relu(sum))
     }
 
-    fn convolution(
-        &mut self,
-        name: &str,
-        norm: Option<&str>,
-        values: &Tensor,
-        stride: usize,
-    ) -> candle_core::Result<Tensor> {
-        let weight = self.backbone.parameter(&format!("{name}.weight"))?;
-        let mut values = convolution::<T>(values, weight, stride)?;
+    fn convolution(&mut self, name: &str, from: Place, stride: usize) -> Result<Place, Error> {
+        let place = self.tape.convolve(from, &format!("{name}.weight"), stride)?;
         let bias = format!("{name}.bias");
-        if self.backbone.has(&bias) {
-            values = values.broadcast_add(&by_channel(self.backbone.parameter(&bias)?)?)?;
-        }
-        match norm {
-            Some(norm) => self.norm(norm, &values),
-            None => Ok(values),
-        }
+        if self.backbone.has(&bias) { self.tape.add_bias(place, &bias) } else { Ok(place) }
     }
 
-    fn norm(&mut self, name: &str, values: &Tensor) -> candle_core::Result<Tensor> {
-        let [mean_name, variance_name] = ["running_mean", "running_var"].map(|part| format!("{name}.{part}"));
-        let statistic = |name: &str| match self.backbone.statistics.get(name) {
-            Some(statistic) => Ok(statistic),
-            None => candle_core::bail!("the backbone has no statistic {name}"),
+    fn norm(&mut self, name: &str, from: Place, relu: bool) -> Result<Place, Error> {
+        let names = ["running_mean", "running_var"].map(|part| format!("{name}.{part}"));
+        let running = |name: &String| match self.backbone.statistics.get(name) {
+            Some(values) => Ok(values),
+            None => Err(invalid(format!("tensor {name} is missing"))),
         };
-        let (mean, variance) = (statistic(&mean_name)?, statistic(&variance_name)?);
-        let (centered, variance) = match self.mode {
-            Mode::Evaluation => (values.broadcast_sub(&by_channel(mean)?)?, by_channel(variance)?),
+        let [mean, variance] = [running(&names[0])?, running(&names[1])?];
+        let statistics = match self.mode {
+            #[cfg(test)]
+            Mode::Evaluation => {
+                let values = |values: &[T]| values.iter().map(|value| value.to_f64()).collect();
+                Statistics { mean: values(mean), variance: values(variance) }
+            }
             Mode::Training(_) => {
-                let count = values.elem_count() / values.dim(0)?;
-                let batch_mean = values.mean_keepdim((1, 2, 3))?;
-                let centered = values.broadcast_sub(&batch_mean)?;
-                let batch_variance = centered.sqr()?.mean_keepdim((1, 2, 3))?;
-                // The running one is that of a sample.
-                let correction = count as f64 / (count as f64 - 1.0).max(1.0);
-                let sample = (batch_variance.detach().flatten_all()? * correction)?;
-                let moved = [
-                    (mean_name, mean, batch_mean.detach().flatten_all()?),
-                    (variance_name, variance, sample),
-                ];
-                for (name, running, batch) in moved {
-                    let running = ((running * (1.0 - MOMENTUM))? + (batch * MOMENTUM)?)?;
-                    self.statistics.insert(name, running);
-                }
-                (centered, batch_variance)
+                let Value { channels, side, numbers } = self.tape.value(from);
+                let statistics = Statistics::of(numbers, *channels, side * side);
+                let count = (numbers.len() / channels) as f64;
+                // The running variance is that of a sample.
+                let correction = count / (count - 1.0).max(1.0);
+                let moved = |running: &[T], batch: &[f64], factor: f64| {
+                    let moved = |(running, batch): (&T, &f64)| {
+                        T::from_f64(running.to_f64() * (1.0 - MOMENTUM) + batch * factor * MOMENTUM)
+                    };
+                    running.iter().zip(batch).map(moved).collect()
+                };
+                let both =
+                    [moved(mean, &statistics.mean, 1.0), moved(variance, &statistics.variance, correction)];
+                self.statistics.extend(names.into_iter().zip(both));
+                statistics
             }
         };
-        let scaled = centered.broadcast_div(&(variance + EPSILON)?.sqrt()?)?;
-        let weight = by_channel(self.backbone.parameter(&format!("{name}.weight"))?)?;
-        let bias = by_channel(self.backbone.parameter(&format!("{name}.bias"))?)?;
-        scaled.broadcast_mul(&weight)?.broadcast_add(&bias)
+        self.tape.norm(from, name, statistics, relu)
     }
-}
-
-/// (channels) as (channels, 1, 1, 1).
-fn by_channel(values: &Tensor) -> candle_core::Result<Tensor> {
-    values.reshape(((), 1, 1, 1))
-}
-
-/// The greatest of each `kernel` numbers along dimension `dim`, every other one: of two, or of three
-/// with padding of one, where no number may be negative. (Candle 0.11 does not differentiate pooling
-/// over windows that overlap, and divides the gradient of others by their size.)
-fn halved(values: &Tensor, dim: usize, kernel: usize) -> candle_core::Result<Tensor> {
-    let padding = (kernel - 1) / 2;
-    let length = values.dim(dim)?;
-    let count = (length + 2 * padding - kernel) / 2 + 1;
-    // Zeros are never greater. There must be pairs for the last window, too.
-    let padded =
-        values.pad_with_zeros(dim, padding, (2 * count + kernel).saturating_sub(length + padding))?;
-    let every_other = |first: usize| {
-        let part = padded.narrow(dim, first, 2 * count)?;
-        let mut shape = part.dims().to_vec();
-        shape[dim] = count;
-        shape.insert(dim + 1, 2);
-        part.contiguous()?.reshape(shape)?.narrow(dim + 1, 0, 1)?.squeeze(dim + 1)
-    };
-    let mut greatest = every_other(0)?;
-    for first in 1..kernel {
-        greatest = greatest.maximum(&every_other(first)?)?;
-    }
-    Ok(greatest)
 }
 
 #[cfg(test)]
 mod tests {
+    use safetensors::SafeTensors;
+
     use super::super::ImageEncoder;
     use super::*;
     use crate::image::Picture;
@@ -352,6 +333,29 @@ mod tests {
     }
 
     #[test]
+    fn a_network_in_several_files_becomes_one_and_a_whole_file_stays_as_it_is() {
+        let whole = toy_backbone();
+        let tensors = SafeTensors::deserialize(&whole).unwrap();
+        let mut names = tensors.names();
+        names.sort_unstable();
+        let folder = tempfile::tempdir().unwrap();
+        let mut list = BTreeMap::new();
+        for (file, names) in ["a.safetensors", "b.safetensors"].iter().zip(names.chunks(names.len() / 2 + 1))
+        {
+            let part = names.iter().map(|name| (name, tensors.tensor(name).unwrap()));
+            std::fs::write(folder.path().join(file), serialize(part, None).unwrap()).unwrap();
+            list.extend(names.iter().map(|name| (*name, *file)));
+        }
+        let index = serde_json::json!({ "weight_map": list });
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+        let picture = [Picture::from_rgb(256, 256, vec![90; 256 * 256 * 3]).unwrap()];
+        let features = |bytes: &[u8]| ImageEncoder::from_weights(bytes).unwrap().encode(&picture).unwrap();
+        assert_eq!(features(&tunable_file(folder.path()).unwrap()), features(&whole));
+        std::fs::write(folder.path().join("model.safetensors"), &whole).unwrap();
+        assert_eq!(tunable_file(folder.path()).unwrap(), whole);
+    }
+
+    #[test]
     fn in_evaluation_it_equals_the_encoder() {
         let side = 224;
         // A picture that resizing to 256 leaves alone but for its edge.
@@ -362,7 +366,7 @@ mod tests {
         for bytes in [toy_backbone(), toy_vgg()] {
             let backbone = TunableBackbone::<f32>::from_bytes(&bytes).unwrap();
             let forward = backbone.forward(&middle, side, Mode::Evaluation).unwrap();
-            let features: Vec<f32> = forward.features.flatten_all().unwrap().to_vec1().unwrap();
+            let features = forward.features();
             let encoder = ImageEncoder::from_weights(&bytes).unwrap();
             let expected = encoder.encode(std::slice::from_ref(&picture)).unwrap();
             assert_eq!(features.len(), expected.len());
@@ -380,17 +384,13 @@ mod tests {
     fn gradients_equal_differences(bytes: &[u8], side: usize, dropout: Option<Dropout>) {
         let backbone = TunableBackbone::<f64>::from_bytes(bytes).unwrap();
         let colors = colors(3, side);
-        let run = |backbone: &TunableBackbone<f64>| {
-            backbone.forward(&colors, side, Mode::Training(dropout)).unwrap()
-        };
-        let forward = run(&backbone);
+        let forward = backbone.forward(&colors, side, Mode::Training(dropout)).unwrap();
         let mut generator = stream(9, Purpose::Bank, 0);
-        let direction: Vec<f64> =
-            (0..forward.features.elem_count()).map(|_| unit(&mut generator) - 0.5).collect();
+        let direction: Vec<f64> = (0..forward.features().len()).map(|_| unit(&mut generator) - 0.5).collect();
         let gradients = backbone.backward(&forward, direction.clone()).unwrap();
         let value = |backbone: &TunableBackbone<f64>| -> f64 {
-            let features: Vec<f64> = run(backbone).features.flatten_all().unwrap().to_vec1().unwrap();
-            features.iter().zip(&direction).map(|(feature, direction)| feature * direction).sum()
+            let forward = backbone.forward(&colors, side, Mode::Training(dropout)).unwrap();
+            forward.features().iter().zip(&direction).map(|(feature, direction)| feature * direction).sum()
         };
         for ((name, parameter), gradient) in backbone.parameters.iter().zip(&gradients) {
             let gradient: Vec<f64> = gradient.flatten_all().unwrap().to_vec1().unwrap();
@@ -428,15 +428,15 @@ mod tests {
         let mut backbone = TunableBackbone::<f64>::from_bytes(&toy_backbone()).unwrap();
         let colors = colors(12, 64);
         let before = backbone.statistics.clone();
-        let first = backbone.forward(&colors, 64, Mode::Training(None)).unwrap();
+        let first = backbone.forward(&colors, 64, Mode::Training(None)).unwrap().into_statistics();
         backbone.keep_statistics(first);
         let evaluated = |backbone: &TunableBackbone<f64>, mode| -> Vec<f64> {
-            backbone.forward(&colors, 64, mode).unwrap().features.flatten_all().unwrap().to_vec1().unwrap()
+            backbone.forward(&colors, 64, mode).unwrap().features().to_vec()
         };
         assert_eq!(before.len(), backbone.statistics.len());
         for _ in 0..60 {
-            let forward = backbone.forward(&colors, 64, Mode::Training(None)).unwrap();
-            backbone.keep_statistics(forward);
+            let statistics = backbone.forward(&colors, 64, Mode::Training(None)).unwrap().into_statistics();
+            backbone.keep_statistics(statistics);
         }
         // They have become those of the batch, but for the variance of a sample.
         let trained = evaluated(&backbone, Mode::Training(None));

@@ -4,7 +4,7 @@
 //! 2015, with or without batch norm. Which layers there are, and how wide, the tensors tell: a number
 //! that is missing from their names is a layer without weights.
 
-use super::backbone::Backbone;
+use super::backbone::{Backbone, SquareBackbone};
 use super::convolution::Convolution;
 use super::picture::Picture;
 use super::pointwise::{Activation, Pointwise};
@@ -75,12 +75,11 @@ impl Vgg {
         Ok(Self { name, preparation, layers, classifier: [first, second], scratches: Scratches::default() })
     }
 
-    /// The last pooling's output for one picture.
-    fn pooled(&self, picture: &Picture, scratch: &mut Scratch, pooled: &mut [f32]) {
+    /// The last pooling's output for one square.
+    fn pooled(&self, colors: &[u8], mut side: usize, scratch: &mut Scratch, pooled: &mut [f32]) {
         let Scratch { pixels, other, rows, .. } = scratch;
-        let mut side = self.preparation.side;
         let mut channels = 3;
-        self.preparation.prepare(picture, sized(pixels, side * side * channels));
+        self.preparation.normalize(colors, sized(pixels, side * side * channels));
         for layer in &self.layers {
             match layer {
                 Layer::Convolution(convolution) => {
@@ -115,14 +114,28 @@ impl Backbone for Vgg {
     }
 
     fn features(&self, pictures: &[Picture], features: &mut [f32]) {
+        let preparation = &self.preparation;
+        let squares: Vec<u8> = pictures.iter().flat_map(|picture| preparation.square(picture)).collect();
+        self.square_features(&squares, preparation.side, features);
+    }
+
+    fn of_squares(&self) -> Option<&dyn SquareBackbone> {
+        Some(self)
+    }
+}
+
+impl SquareBackbone for Vgg {
+    /// `side` must be the one that the classifier was made for.
+    fn square_features(&self, colors: &[u8], side: usize, features: &mut [f32]) {
         let [first, second] = &self.classifier;
+        let squares = colors.chunks_exact(side * side * 3);
         self.scratches.lend(|scratch| {
             let mut flat = std::mem::take(&mut scratch.flat);
-            let rows = sized(&mut flat, pictures.len() * first.inputs());
-            for (picture, row) in pictures.iter().zip(rows.chunks_exact_mut(first.inputs())) {
-                self.pooled(picture, scratch, row);
+            let rows = sized(&mut flat, squares.len() * first.inputs());
+            for (square, row) in squares.zip(rows.chunks_exact_mut(first.inputs())) {
+                self.pooled(square, side, scratch, row);
             }
-            let hidden = sized(&mut scratch.hidden, pictures.len() * first.outputs());
+            let hidden = sized(&mut scratch.hidden, rows.len() / first.inputs() * first.outputs());
             first.apply(rows, hidden, Activation::Relu);
             second.apply(hidden, features, Activation::Relu);
             scratch.flat = flat;

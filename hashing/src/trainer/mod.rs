@@ -65,7 +65,7 @@ pub(crate) struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    fn origin<'a>(&'a self, source: &'a dyn PairSource) -> LazyOrigin<'a> {
+    pub(crate) fn origin<'a>(&'a self, source: &'a dyn PairSource) -> LazyOrigin<'a> {
         LazyOrigin::new(source, &self.training, &self.validation)
     }
 

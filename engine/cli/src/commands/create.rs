@@ -60,14 +60,26 @@ pub struct Arguments {
     keep_inputs: Keep,
 }
 
+/// Type of the records' ids.
 #[derive(Clone, Copy, ValueEnum)]
-enum Ids {
+pub enum Ids {
     /// Numbered in the order of writing
     Auto,
     /// Integers
     U64,
     /// Strings of up to 1024 bytes
     Str,
+}
+
+impl Ids {
+    /// As the library names it.
+    pub fn kind(self) -> IdKind {
+        match self {
+            Self::Auto => IdKind::Auto,
+            Self::U64 => IdKind::U64,
+            Self::Str => IdKind::Str,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,12 +113,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
 
 fn schema(arguments: &Arguments) -> Result<Schema> {
     let bits = CodeBits::new(arguments.bits).map_err(|error| Failure::from(twinbit::Error::from(error)))?;
-    let ids = match arguments.ids {
-        Ids::Auto => IdKind::Auto,
-        Ids::U64 => IdKind::U64,
-        Ids::Str => IdKind::Str,
-    };
-    let mut schema = Schema::new(bits).ids(ids).keep_inputs(arguments.keep_inputs == Keep::Yes);
+    let mut schema =
+        Schema::new(bits).ids(arguments.ids.kind()).keep_inputs(arguments.keep_inputs == Keep::Yes);
     if arguments.external_codes {
         schema = schema.external_codes();
     } else {
@@ -133,11 +141,16 @@ fn with_inputs(schema: Schema, arguments: &Arguments) -> Result<Schema> {
         (None | Some("none"), Some(width)) => schema.text_features(width),
         (Some("none"), None) => return Err(width_missing("text")),
         (Some(name), Some(_)) => return Err(both("text", name)),
-        (Some(name), None) => match folder(name) {
-            Some(folder) => schema.text_encoder(TextEncoding::Folder(folder)),
-            None => schema.text_encoder(name.parse()?),
-        },
+        (Some(name), None) => schema.text_encoder(text_encoding(name)?),
         (None, None) => schema.text_encoder(TextEncoding::Ngram),
+    })
+}
+
+/// The text encoder that a name or a path stands for.
+pub fn text_encoding(name: &str) -> Result<TextEncoding> {
+    Ok(match folder(name) {
+        Some(folder) => TextEncoding::Folder(folder),
+        None => name.parse()?,
     })
 }
 

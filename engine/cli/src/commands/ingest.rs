@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::ProgressBar;
 use twinbit::{
-    Array, ArraySource, ClipRetrievalSource, CocoSource, CodeSource, Collection, Columns, FolderSource,
-    ImageArray, Ingest, IngestObserver, IngestOutcome, IngestProgress, IngestReport, Modality, OnError,
-    PairsSource, ParquetSource, WebDatasetSource, expand_pattern,
+    Array, ArraySource, CodeSource, Collection, ImageArray, Ingest, IngestObserver, IngestOutcome,
+    IngestProgress, IngestReport, Modality, OnError,
 };
 
+use crate::commands::sources::{PairFiles, WhenWrong};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::output::count;
@@ -47,15 +47,9 @@ pub struct Arguments {
     /// (.json); {00..12}, {a,b} and * stand for many
     #[arg(value_name = "SOURCE", required_unless_present_any = ["image", "text", "codes"])]
     sources: Vec<PathBuf>,
-    /// What a column of a list or table is: id, image, text or of
-    #[arg(long, value_name = "id|image|text|of=COLUMN", value_parser = named_column)]
-    column: Vec<(Role, String)>,
-    /// Leaves columns of lists out that are no declared fields, instead of ending with an error
-    #[arg(long)]
-    ignore_unknown: bool,
-    /// The folder in which the pictures of COCO captions lie
-    #[arg(long, value_name = "FOLDER")]
-    images: Option<PathBuf>,
+    /// What the sources are.
+    #[command(flatten)]
+    files: PairFiles,
     /// Image features: rows of float16, float32 or uint8, in a .npy, .npz, .safetensors or MATLAB .mat file;
     /// FILE:KEY names an array of several. Or raw pictures, which the collection's encoder makes features of:
     /// uint8 of four dimensions, (pictures, height, width, 3), in MATLAB 7.3 files (height, width, 3, pictures)
@@ -73,9 +67,6 @@ pub struct Arguments {
     /// Fields of the rows of arrays, one JSON object a line
     #[arg(long, value_name = "META.jsonl", conflicts_with = "sources")]
     fields: Option<PathBuf>,
-    /// Kind of the sources, where their names do not tell
-    #[arg(long, value_enum)]
-    format: Option<Format>,
     /// Records that are read and encoded at once
     #[arg(long, value_name = "N", default_value_t = 256)]
     batch: usize,
@@ -95,39 +86,6 @@ pub struct Arguments {
     /// Reads from the start even when an earlier run got further
     #[arg(long)]
     from_start: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Pictures with same-named texts
-    Folder,
-    /// One JSON object a line, or a table when the name ends in .csv or .tsv
-    Pairs,
-    /// WebDataset shards
-    Webdataset,
-    /// Parquet files
-    Parquet,
-    /// A folder of pictures with a metadata.jsonl, .csv or .parquet, as Hugging Face has it
-    ImageFolder,
-    /// Captions in COCO's JSON
-    Coco,
-    /// A folder that clip-retrieval wrote
-    ClipRetrieval,
-}
-
-/// A column that is no field.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Id,
-    Image,
-    Text,
-    Of,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WhenWrong {
-    Stop,
-    Skip,
 }
 
 /// Takes records in.
@@ -208,90 +166,8 @@ fn runs<'a>(arguments: &Arguments, collection: &Collection) -> Result<Vec<(Strin
         }
         return Ok(vec![("arrays".to_owned(), collection.ingest(source))]);
     }
-    let columns = columns(&arguments.column);
-    let mut runs = Vec::new();
-    // Shards and Parquet files are one source, whatever their number.
-    let (mut shards, mut tables) = (Vec::new(), Vec::new());
-    for path in expanded(&arguments.sources)? {
-        let name = path.display().to_string();
-        let run = match kind(&path, arguments.format)? {
-            Format::Folder => collection.ingest(FolderSource::open(&path).map_err(twinbit::Error::from)?),
-            Format::Pairs => {
-                let list = PairsSource::new(&path).columns(columns.clone());
-                collection.ingest(list.ignore_unknown(arguments.ignore_unknown))
-            }
-            Format::ImageFolder if path.join(METADATA_TABLE).is_file() => {
-                let table = ParquetSource::new([path.join(METADATA_TABLE)]);
-                collection.ingest(table.columns(columns.clone()))
-            }
-            Format::ImageFolder => {
-                let list = PairsSource::image_folder(&path).map_err(twinbit::Error::from)?;
-                collection.ingest(list.columns(columns.clone()))
-            }
-            Format::Coco => {
-                let folder = arguments.images.clone().unwrap_or_else(|| CocoSource::usual_folder(&path));
-                collection.ingest(CocoSource::open(&path, folder).map_err(twinbit::Error::from)?)
-            }
-            Format::ClipRetrieval => collection.ingest(ClipRetrievalSource::open(&path)?),
-            Format::Webdataset => {
-                shards.push(path);
-                continue;
-            }
-            Format::Parquet => {
-                tables.push(path);
-                continue;
-            }
-        };
-        runs.push((name, run));
-    }
-    if !shards.is_empty() {
-        runs.push(("shards".to_owned(), collection.ingest(WebDatasetSource::new(shards))));
-    }
-    if !tables.is_empty() {
-        let tables = ParquetSource::new(tables).columns(columns);
-        runs.push(("parquet".to_owned(), collection.ingest(tables)));
-    }
-    Ok(runs)
-}
-
-/// The list of an image folder that is a table.
-const METADATA_TABLE: &str = "metadata.parquet";
-
-/// The files and folders that the sources name, patterns expanded.
-fn expanded(sources: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::with_capacity(sources.len());
-    for source in sources {
-        match source.to_str() {
-            Some(pattern) if pattern.contains(['{', '*', '?', '[']) => {
-                paths.extend(expand_pattern(pattern).map_err(twinbit::Error::from)?);
-            }
-            _ => paths.push(source.clone()),
-        }
-    }
-    Ok(paths)
-}
-
-fn columns(named: &[(Role, String)]) -> Columns {
-    named.iter().fold(Columns::new(), |columns, (role, name)| match role {
-        Role::Id => columns.id(name),
-        Role::Image => columns.image(name),
-        Role::Text => columns.text(name),
-        Role::Of => columns.of(name),
-    })
-}
-
-/// `text=caption` in its parts.
-fn named_column(text: &str) -> std::result::Result<(Role, String), String> {
-    let parts = text.split_once('=').filter(|(_, column)| !column.is_empty());
-    let (role, column) = parts.ok_or("columns are named as in text=caption")?;
-    let role = match role {
-        "id" => Role::Id,
-        "image" => Role::Image,
-        "text" => Role::Text,
-        "of" => Role::Of,
-        other => return Err(format!("{other:?} is none of id, image, text and of")),
-    };
-    Ok((role, column.to_owned()))
+    let sources = arguments.files.open(&arguments.sources)?;
+    Ok(sources.into_iter().map(|(name, source)| (name, collection.ingest(source))).collect())
 }
 
 /// `image=codes.npy` in its parts.
@@ -300,42 +176,6 @@ fn named_array(text: &str) -> Result<(Modality, &Path)> {
     parts.ok_or_else(|| {
         Failure::usage(format!("\"{text}\": codes are given as image=FILE.npy or text=FILE.npy"))
     })
-}
-
-/// What a source is, by its name.
-fn kind(path: &Path, format: Option<Format>) -> Result<Format> {
-    if let Some(format) = format {
-        return Ok(format);
-    }
-    if path.is_dir() {
-        let lists = ["metadata.jsonl", "metadata.csv", METADATA_TABLE];
-        return Ok(if lists.iter().any(|list| path.join(list).is_file()) {
-            Format::ImageFolder
-        } else if ClipRetrievalSource::is_in(path) {
-            Format::ClipRetrieval
-        } else {
-            Format::Folder
-        });
-    }
-    if !path.exists() {
-        return Err(Failure::new(format!("{}: there is no such file or folder", path.display())));
-    }
-    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-    match ending.as_deref() {
-        Some("jsonl" | "ndjson" | "csv" | "tsv") => Ok(Format::Pairs),
-        Some("tar") => Ok(Format::Webdataset),
-        Some("parquet") => Ok(Format::Parquet),
-        Some("json") => Ok(Format::Coco),
-        Some("npy" | "npz" | "mat" | "safetensors") => Err(Failure::usage(format!(
-            "{}: say what the array holds, with --image, --text or --codes",
-            path.display()
-        ))),
-        _ => Err(Failure::new(format!(
-            "{}: this is no folder, list (.jsonl, .csv, .tsv), .tar shard, .parquet file or .json of COCO captions; \
-             --format tells the kind when the name does not",
-            path.display()
-        ))),
-    }
 }
 
 fn tell(report: &IngestReport, source: Option<&str>, arguments: &Arguments, session: &Session) -> Result {

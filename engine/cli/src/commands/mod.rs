@@ -23,8 +23,10 @@ pub mod rename;
 pub mod restore;
 pub mod search;
 pub mod set;
+mod sources;
 pub mod stats;
 pub mod train;
+pub mod tune;
 pub mod verify;
 
 use crate::arguments::Command;
@@ -38,6 +40,7 @@ pub fn run(command: Command, session: &Session) -> Result {
         Command::Demo(arguments) => crate::demo::run(&arguments, session),
         Command::Create(arguments) => create::run(&arguments, session),
         Command::Train(arguments) => train::run(&arguments, session),
+        Command::Tune(arguments) => tune::run(&arguments, session),
         Command::Ingest(arguments) => ingest::run(&arguments, session),
         Command::Search(arguments) => search::run(&arguments, session),
         Command::Get(arguments) => get::run(&arguments, session),

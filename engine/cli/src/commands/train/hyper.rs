@@ -7,6 +7,9 @@ use twinbit::{CodeBits, KeySource, Optimizer, RankingInput, RankingLoss, Schedul
 
 use crate::failure::{Failure, Result};
 
+/// Pictures of a batch unless the command says otherwise: their activations take much memory.
+const PICTURES_A_BATCH: usize = 32;
+
 /// Hyper-parameters; what is not given keeps the preset's value. The hidden aliases are the option
 /// names of the authors' code, so that its published commands can be pasted. Files of `experiment` have
 /// the same names.
@@ -20,7 +23,7 @@ pub struct Hyper {
     /// Changes the preset to this method's settings [default: ucch]
     #[arg(long, value_enum)]
     method: Option<Method>,
-    /// Bits of a code; must be those of the collection
+    /// Bits of a code, as the collection has them
     #[arg(long, alias = "bit", value_name = "N")]
     #[serde(skip)]
     bits: Option<usize>,
@@ -179,6 +182,14 @@ enum ScheduleName {
 }
 
 impl Hyper {
+    /// The configuration for pictures, whose batch is 32 unless something else is given; codes have 128
+    /// bits by default.
+    pub fn of_pictures(&self) -> Result<TrainConfig> {
+        let bits = self.bits.map_or(Ok(CodeBits::B128), CodeBits::new).map_err(twinbit::Error::from)?;
+        let batch = Some(self.batch.unwrap_or(PICTURES_A_BATCH));
+        Self { batch, ..self.clone() }.config(bits)
+    }
+
     /// The configuration for a collection of this code length.
     pub fn config(&self, bits: CodeBits) -> Result<TrainConfig> {
         if let Some(given) = self.bits.filter(|given| *given != bits.bits()) {
@@ -348,6 +359,16 @@ mod tests {
     fn the_paper_is_a_start_that_can_be_changed() {
         let paper = config("--preset paper --epochs 5").unwrap();
         assert_eq!((paper.hidden, paper.epochs), (8192, 5));
+    }
+
+    #[test]
+    fn pictures_come_in_small_batches_unless_told() {
+        let of = |line: &str| {
+            let line = std::iter::once("tune").chain(line.split_whitespace());
+            Line::try_parse_from(line).unwrap().hyper.of_pictures().unwrap()
+        };
+        assert_eq!((of("").bits, of("").batch), (CodeBits::B128, 32));
+        assert_eq!((of("--bits 64 --batch 8").bits, of("--bits 64 --batch 8").batch), (CodeBits::B64, 8));
     }
 
     #[test]

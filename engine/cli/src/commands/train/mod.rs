@@ -21,7 +21,11 @@ use crate::session::Session;
 pub use hyper::Hyper;
 use split::SplitArguments;
 pub use split::read_labels;
-use watch::{Trouble, Watch, scores_line};
+use watch::scores_line;
+pub use watch::{Trouble, Watch};
+
+/// What an interrupt leaves.
+const MODEL_KEPT: &str = "the collection keeps the model it had";
 
 /// Arguments of `train`.
 #[derive(Args)]
@@ -89,14 +93,8 @@ struct Finished {
 pub fn run(arguments: &Arguments, session: &Session) -> Result {
     curves::check_name(arguments.plot.as_deref())?;
     folder_exists("--save", arguments.save.as_deref())?;
-    folder_exists("--checkpoint", arguments.checkpoint.as_deref())?;
     let checkpoint = arguments.checkpoint.as_deref();
-    if let Some(path) = checkpoint.filter(|path| !arguments.resume && path.exists()) {
-        return Err(Failure::new(format!(
-            "--checkpoint: {} exists already; add --resume to go on from it, or name another file",
-            path.display()
-        )));
-    }
+    check_checkpoint(checkpoint, arguments.resume)?;
     let database = session.open(&arguments.db)?;
     let collection = session.collection(&database)?;
     let config = arguments.hyper.config(collection.schema()?.bits())?;
@@ -130,7 +128,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
                 Some(labels) => trainer.labels(labels.of(&pairs.split().training)?),
                 None => trainer,
             };
-            let outcome = finished(trainer.fit_source(&pairs.training()?), &trouble, checkpoint)?;
+            let outcome = finished(trainer.fit_source(&pairs.training()?), &trouble, checkpoint, MODEL_KEPT)?;
             let spinner = session.progress.spinner("testing");
             let test = pairs.scores(&outcome.model);
             spinner.finish_and_clear();
@@ -142,7 +140,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> Result {
                 Some(labels) => trainer.labels(labels.all()?),
                 None => trainer,
             };
-            (finished(trainer.fit(&snapshot), &trouble, checkpoint)?, None)
+            (finished(trainer.fit(&snapshot), &trouble, checkpoint, MODEL_KEPT)?, None)
         }
     };
     if let Some(scores) = &test {
@@ -168,8 +166,20 @@ pub fn save(path: &Path, model: &Model, session: &Session) -> Result {
     session.output.say(format!("model written to {}", path.display()))
 }
 
+/// Refuses a checkpoint that would be overwritten, or that there is no folder for.
+pub fn check_checkpoint(file: Option<&Path>, resumes: bool) -> Result {
+    folder_exists("--checkpoint", file)?;
+    match file.filter(|path| !resumes && path.exists()) {
+        Some(path) => Err(Failure::new(format!(
+            "--checkpoint: {} exists already; add --resume to go on from it, or name another file",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses a file to be written where there is no folder for it, before training and not after.
-fn folder_exists(option: &str, file: Option<&Path>) -> Result {
+pub fn folder_exists(option: &str, file: Option<&Path>) -> Result {
     match file.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => {
             Err(Failure::new(format!("{option}: there is no folder {}; make it first", folder.display())))
@@ -178,11 +188,13 @@ fn folder_exists(option: &str, file: Option<&Path>) -> Result {
     }
 }
 
-fn finished(
-    outcome: twinbit::Result<Outcome>,
+/// What was trained, or why it was not; `kept` says what an interrupt leaves as it was.
+pub fn finished<T>(
+    outcome: twinbit::Result<T>,
     trouble: &Trouble,
     checkpoint: Option<&Path>,
-) -> Result<Outcome> {
+    kept: &str,
+) -> Result<T> {
     match (outcome, trouble.take()) {
         (Ok(outcome), _) => Ok(outcome),
         (Err(_), Some(failure)) => Err(failure),
@@ -190,10 +202,10 @@ fn finished(
         (Err(twinbit::Error::Canceled), None) if interrupt::requested() => {
             Err(Failure::new(match checkpoint {
                 Some(path) => format!(
-                    "training was interrupted; the collection keeps the model it had; go on with --checkpoint {} --resume",
+                    "training was interrupted; {kept}; go on with --checkpoint {} --resume",
                     path.display()
                 ),
-                None => "training was interrupted; the collection keeps the model it had".to_owned(),
+                None => format!("training was interrupted; {kept}"),
             }))
         }
         (Err(error), None) => Err(error.into()),

@@ -9,24 +9,9 @@ use support::*;
 fn an_interrupt_ends_training_and_leaves_everything_as_it_was() {
     let place = trained();
     let before = place.json("stats a.db")[0]["model"].clone();
-    let mut child = place
-        .command(&TRAIN.replace("--epochs 12", "--epochs 1000000"))
-        .args(["--json"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut first = String::new();
-    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut lines, &mut first).unwrap();
-    assert!(first.starts_with("{\"epoch\":1,"), "{first}");
-    let interrupted =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    std::io::Read::read_to_string(&mut lines, &mut first).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("interrupted"), "{}", text(&output.stderr));
+    let line = TRAIN.replace("--epochs 12", "--epochs 1000000");
+    let message = place.interrupted(&format!("{line} --json"));
+    assert!(message.contains("interrupted"), "{message}");
     assert_eq!(place.json("stats a.db")[0]["model"], before);
 }
 
@@ -40,9 +25,7 @@ fn an_interrupt_ends_other_commands_at_once() {
     let mut child = place.command(eval).stderr(std::process::Stdio::null()).spawn().unwrap();
     // Opens once the program has it open as well, which then waits for what never comes.
     let pipe = std::fs::OpenOptions::new().write(true).open(place.path("pipe.npy")).unwrap();
-    let interrupted =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
+    interrupt(&child);
     drop(pipe);
     assert_eq!(child.wait().unwrap().signal(), Some(2));
 }

@@ -131,24 +131,8 @@ fn what_cannot_be_tuned_is_told_and_nothing_is_written() {
 #[test]
 fn an_interrupt_ends_tuning_and_leaves_the_checkpoint() {
     let place = place();
-    let line = format!("{TUNE} --epochs 1000000 --out tuned --checkpoint run.ckpt --json");
-    let mut child = place
-        .command(&line)
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut first = String::new();
-    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut lines, &mut first).unwrap();
-    assert!(first.starts_with("{\"epoch\":1,"), "{first}");
-    let interrupted =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    std::io::Read::read_to_string(&mut lines, &mut first).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let message = text(&output.stderr);
+    let message =
+        place.interrupted(&format!("{TUNE} --epochs 1000000 --out tuned --checkpoint run.ckpt --json"));
     assert!(message.contains("interrupted; nothing was written; go on with"), "{message}");
     assert!(place.path("run.ckpt").is_file() && !place.path("tuned").exists());
 }

@@ -2,8 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test target uses a part")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -81,12 +82,34 @@ impl Place {
         message
     }
 
+    /// Interrupts a training command, which prints JSON, after its first epoch; gives what it complains of.
+    #[cfg(unix)]
+    pub fn interrupted(&self, line: &str) -> String {
+        let mut child = self.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut printed = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut printed).unwrap();
+        assert!(printed.starts_with("{\"epoch\":1,"), "{printed}");
+        interrupt(&child);
+        lines.read_to_string(&mut printed).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    }
+
     /// The message of a command that must be refused as wrong usage, with exit code 2.
     pub fn misused(&self, line: &str) -> String {
         let output = self.run(line);
         assert_eq!(output.status.code(), Some(2), "twinbit {line}\n{}", text(&output.stderr));
         text(&output.stderr)
     }
+}
+
+/// Sends what Ctrl-C does.
+#[cfg(unix)]
+pub fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 pub fn arguments(line: &str) -> Vec<String> {

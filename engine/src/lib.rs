@@ -81,6 +81,7 @@ mod database_snapshot;
 mod device;
 mod device_costs;
 mod device_pass;
+mod drawn_text;
 mod encode;
 mod encoder_error;
 mod encoder_folder;

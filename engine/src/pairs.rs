@@ -7,6 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use twinbit_hashing::{PairSource, TextFeaturizer};
 
+use crate::drawn_text::DrawnTexts;
 use crate::encode::{Kept, write_features};
 use crate::install::stored_input;
 use crate::rows::live_rows;
@@ -21,11 +22,10 @@ type Row = (u32, u32);
 /// Images with their texts, read from the snapshot as training asks for them.
 pub(crate) struct StoredPairs<'a> {
     snapshot: &'a Snapshot,
-    seed: u64,
     images: Vec<Row>,
     texts: Vec<Row>,
-    /// Where the texts of each image lie in `texts`.
-    texts_of: Vec<Range<usize>>,
+    /// Which of `texts` stands for an image.
+    drawn: DrawnTexts,
     features: TextFeatures,
 }
 
@@ -58,18 +58,16 @@ impl<'a> StoredPairs<'a> {
         }
         let mut pairs = Self {
             snapshot,
-            seed,
             images: Vec::new(),
             texts: Vec::new(),
-            texts_of: Vec::new(),
+            drawn: DrawnTexts::new(seed),
             features: TextFeatures::Kept,
         };
         for row in rows.iter().filter(|row| row.has_image) {
             if let Some(texts) = texts.get(&row.ordinal) {
-                let start = pairs.texts.len();
                 pairs.images.push((row.part, row.row));
                 pairs.texts.extend(texts);
-                pairs.texts_of.push(start..pairs.texts.len());
+                pairs.drawn.push(texts.len());
             }
         }
         Ok(pairs)
@@ -114,18 +112,11 @@ impl<'a> StoredPairs<'a> {
         stored_input(part, modality, row)?.ok_or_else(gone)
     }
 
-    /// The text that stands for a pair in an epoch, by its place in `texts`.
-    fn text(&self, pair: u32, epoch: u32) -> Option<usize> {
-        let texts = self.texts_of.get(pair as usize)?;
-        let drawn = draw(self.seed, epoch, pair) % (texts.len() as u64).max(1);
-        Some(texts.start + usize::try_from(drawn).ok()?)
-    }
-
     fn write(&self, modality: Modality, pair: u32, epoch: u32, out: &mut [f32]) -> Result<()> {
         let row = match modality {
             Modality::Image => self.images.get(pair as usize),
             Modality::Text => {
-                let text = self.text(pair, epoch).ok_or_else(gone)?;
+                let text = self.drawn.draw(pair, epoch).ok_or_else(gone)?;
                 if let TextFeatures::Rows(rows) = &self.features {
                     return rows.read(text, out);
                 }
@@ -155,7 +146,7 @@ impl PairSource for StoredPairs<'_> {
     }
 
     fn varies(&self, modality: Modality) -> bool {
-        modality == Modality::Text && self.texts_of.iter().any(|texts| texts.len() > 1)
+        modality == Modality::Text && self.drawn.vary()
     }
 
     fn read(
@@ -176,32 +167,4 @@ impl PairSource for StoredPairs<'_> {
 /// A pair names a row that its own snapshot lacks: the data contradicts itself.
 fn gone() -> Error {
     Error::Training { reason: "a stored input cannot be found again; run verify" }
-}
-
-/// A number that depends on all three, evenly spread (the finalizer of SplitMix64 by Steele, Lea and
-/// Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
-pub(crate) fn draw(seed: u64, epoch: u32, pair: u32) -> u64 {
-    let key = (u64::from(epoch) << 32) | u64::from(pair);
-    let mut z = seed.wrapping_add(key.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_caption_has_its_turn() {
-        let mut drawn = [0; 5];
-        for epoch in 0..40 {
-            for pair in 0..100 {
-                drawn[(draw(7, epoch, pair) % 5) as usize] += 1;
-            }
-        }
-        assert!(drawn.iter().all(|&times| (700..900).contains(&times)), "{drawn:?}");
-        assert_ne!(draw(7, 0, 1), draw(7, 1, 0));
-        assert_eq!(draw(7, 3, 4), draw(7, 3, 4));
-    }
 }

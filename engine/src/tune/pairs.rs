@@ -6,18 +6,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 use twinbit_hashing::{DecodeLimits, PairSource, Picture, TextFeaturizer};
 
-use crate::pairs::draw;
+use crate::drawn_text::DrawnTexts;
 use crate::text_encoder::TextEncoder;
 use crate::text_rows::TextRows;
 use crate::{Error, Modality, Result};
 
 /// Pairs of a picture, compressed as it came, and its texts.
 pub(super) struct PicturePairs {
-    seed: u64,
     pictures: Vec<Vec<u8>>,
     texts: Vec<String>,
-    /// Where the texts of each picture lie in `texts`.
-    texts_of: Vec<Range<usize>>,
+    /// Which of `texts` stands for a picture.
+    drawn: DrawnTexts,
     features: TextFeatures,
 }
 
@@ -33,14 +32,13 @@ enum TextFeatures {
 
 impl PicturePairs {
     pub(super) fn new(pairs: impl Iterator<Item = (Vec<u8>, Vec<String>)>, seed: u64) -> Self {
-        let (mut pictures, mut all, mut texts_of) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pictures, mut all, mut drawn) = (Vec::new(), Vec::new(), DrawnTexts::new(seed));
         for (picture, texts) in pairs {
-            let start = all.len();
             pictures.push(picture);
+            drawn.push(texts.len());
             all.extend(texts);
-            texts_of.push(start..all.len());
         }
-        Self { seed, pictures, texts: all, texts_of, features: TextFeatures::None }
+        Self { pictures, texts: all, drawn, features: TextFeatures::None }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -70,9 +68,7 @@ impl PicturePairs {
     }
 
     fn write(&self, pair: u32, epoch: u32, out: &mut [f32]) -> Result<()> {
-        let texts = self.texts_of.get(pair as usize).ok_or_else(no_such_pair)?;
-        let drawn = draw(self.seed, epoch, pair) % (texts.len() as u64).max(1);
-        let text = texts.start.saturating_add(usize::try_from(drawn).unwrap_or(0));
+        let text = self.drawn.draw(pair, epoch).ok_or_else(no_such_pair)?;
         match &self.features {
             TextFeatures::Rows(rows) => rows.read(text, out),
             TextFeatures::Fitted(featurizer) => {
@@ -98,7 +94,7 @@ impl PairSource for PicturePairs {
     }
 
     fn varies(&self, modality: Modality) -> bool {
-        modality == Modality::Text && self.texts_of.iter().any(|texts| texts.len() > 1)
+        modality == Modality::Text && self.drawn.vary()
     }
 
     fn read(
